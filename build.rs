@@ -1,0 +1,12 @@
+//! Compiles the contract with protox, so that building semel needs no protoc.
+
+use prost::Message;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    println!("cargo:rerun-if-changed=proto");
+    let descriptors = protox::compile(["semel/v1/semel.proto"], ["proto"])?;
+    let out = std::path::PathBuf::from(std::env::var("OUT_DIR")?);
+    std::fs::write(out.join("semel_descriptor.bin"), descriptors.encode_to_vec())?;
+    tonic_prost_build::configure().bytes(".semel.v1").compile_fds(descriptors)?;
+    Ok(())
+}

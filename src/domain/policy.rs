@@ -1,0 +1,108 @@
+//! What a tenant's endpoint is granted: windows of time, bounds, and what a lost lease means.
+
+use std::time::Duration;
+
+use super::time::PositiveDuration;
+
+/// Whether a key whose owner was lost may run again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnLostLease {
+    /// The next Begin runs.
+    Rerun,
+    /// Nobody runs until an operator settles it.
+    MarkUnknown,
+}
+
+/// The rules in force for one tenant and endpoint at one call.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Policy {
+    /// How long an attempt owns a key where the caller does not say.
+    pub lease: Duration,
+    /// The longest lease that is granted.
+    pub max_lease: Duration,
+    /// How long an outcome is kept where the caller does not say.
+    pub retention: Duration,
+    /// The longest that an outcome is kept.
+    pub max_retention: Duration,
+    /// How long a record whose outcome is unknown is kept.
+    pub unresolved_retention: Duration,
+    /// The longest that a Begin is held.
+    pub max_wait: Duration,
+    /// The longest pause that an Abort may ask for.
+    pub max_retry_after: Duration,
+    /// How many attempts a key has; 0: no bound.
+    pub max_attempts: u32,
+    /// What the end of a lease without a word from the owner means.
+    pub on_lost_lease: OnLostLease,
+    /// Whether a Begin without a fingerprint is refused.
+    pub fingerprint_required: bool,
+    /// The largest result that is kept, in bytes.
+    pub max_result_bytes: usize,
+    /// How far servers' clocks may differ.
+    pub clock_skew_allowance: Duration,
+}
+
+impl Policy {
+    /// The largest that `max_result_bytes` may be.
+    pub const RESULT_BYTES_LIMIT: usize = 3 * 1024 * 1024;
+
+    /// Each rule that the values break, in words, naming the fields.
+    pub fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        let mut check = |holds: bool, problem: &str| {
+            if !holds {
+                problems.push(problem.to_owned());
+            }
+        };
+        check(!self.lease.is_zero(), "lease must be more than zero");
+        check(!self.retention.is_zero(), "retention must be more than zero");
+        check(self.lease <= self.max_lease, "lease must not exceed max_lease");
+        check(self.retention <= self.max_retention, "retention must not exceed max_retention");
+        check(
+            self.unresolved_retention >= self.retention,
+            "unresolved_retention must not be below retention: an unknown outcome would be forgotten first",
+        );
+        check(
+            self.unresolved_retention >= self.max_lease,
+            "unresolved_retention must not be below max_lease",
+        );
+        check(
+            self.unresolved_retention >= self.clock_skew_allowance,
+            "unresolved_retention must not be below clock_skew_allowance",
+        );
+        check(
+            self.max_result_bytes <= Self::RESULT_BYTES_LIMIT,
+            "max_result_bytes must not exceed 3MiB, so that a replay fits a message",
+        );
+        problems
+    }
+
+    pub(super) fn granted_lease(&self, asked: Option<PositiveDuration>) -> Duration {
+        asked.map_or(self.lease, |lease| lease.get().min(self.max_lease))
+    }
+
+    pub(super) fn granted_retention(&self, asked: Option<PositiveDuration>) -> Duration {
+        asked.map_or(self.retention, |retention| retention.get().min(self.max_retention))
+    }
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        const HOUR: Duration = Duration::from_secs(3600);
+        const DAY: Duration = Duration::from_secs(24 * 3600);
+        Self {
+            lease: Duration::from_secs(30),
+            max_lease: HOUR,
+            retention: DAY,
+            max_retention: 30 * DAY,
+            unresolved_retention: 30 * DAY,
+            max_wait: Duration::from_secs(30),
+            max_retry_after: HOUR,
+            max_attempts: 0,
+            on_lost_lease: OnLostLease::Rerun,
+            fingerprint_required: false,
+            max_result_bytes: 256 * 1024,
+            clock_skew_allowance: Duration::from_secs(1),
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! semel decides once and for all who performs a side effect, and replays the result to everyone else.
+//!
+//! Start at docs/ARCHITECTURE.md.
+
+pub mod domain;
+pub mod storage;

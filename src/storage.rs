@@ -1,0 +1,140 @@
+//! Where records are kept. Every backend passes `storage/conformance.rs`.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use uuid::Uuid;
+
+use crate::domain::{Key, Record, Tenant, Timestamp};
+
+pub mod memory;
+
+/// Keeps one record per key and changes it only under a condition.
+///
+/// A write that was answered with [`Put::Applied`], and every answer of [`Store::get`] and every
+/// [`Put::Conflict`], is durable: it survives whatever the backend promises to survive. Per key, `compare_and_put`
+/// is linearizable.
+#[async_trait]
+pub trait Store: fmt::Debug + Send + Sync + 'static {
+    /// The record of `key`, as fresh as asked. Expiry is not the store's concern: it returns what is there.
+    async fn get(&self, key: &Key, freshness: Freshness) -> Result<Option<Versioned>, StoreError>;
+
+    /// Stores `write.next` if what is there is what `write.expected` says, and nothing otherwise.
+    ///
+    /// Finding `write.write_id` already there is success: the same write was sent before.
+    async fn compare_and_put(&self, write: &Write) -> Result<Put, StoreError>;
+
+    /// A page of records, in no particular order: each record that is there during the whole scan comes at
+    /// least once, over all its pages.
+    async fn scan(&self, scan: &Scan) -> Result<Page, StoreError>;
+
+    /// Drops up to `limit` rows whose `reclaim_at` is at or before `now`, and tells how many. A backend that
+    /// reclaims by itself does nothing here.
+    async fn reclaim(&self, now: Timestamp, limit: usize) -> Result<usize, StoreError>;
+
+    /// Whether reads and writes are expected to work now.
+    async fn ping(&self) -> Result<(), StoreError>;
+}
+
+/// Names one logical write, however often it is sent; the version of the record that it made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct WriteId(pub Uuid);
+
+/// What a read must not miss.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Freshness {
+    /// Every write that was acknowledged before the read began.
+    Acknowledged,
+    /// Also the writes whose outcome was unknown: after this read they have happened, or never will.
+    Serial,
+}
+
+/// A record and the write that made it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Versioned {
+    /// The write that made it.
+    pub write_id: WriteId,
+    /// What is stored.
+    pub record: Arc<Record>,
+}
+
+/// The condition of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expected {
+    /// There is no record.
+    Absent,
+    /// There is the record that this write made.
+    Version(WriteId),
+}
+
+/// A whole record, to be stored under a condition. Its row may go at `next.reclaim_at()`.
+#[derive(Clone, Debug)]
+pub struct Write {
+    /// Whose record.
+    pub key: Key,
+    /// The condition.
+    pub expected: Expected,
+    /// Unique to this logical write; the same when it is sent again.
+    pub write_id: WriteId,
+    /// The record from then on.
+    pub next: Arc<Record>,
+}
+
+/// What a conditional write came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Put {
+    /// The record is stored.
+    Applied,
+    /// Something else is there.
+    Conflict(Option<Versioned>),
+}
+
+/// Which records to page through.
+#[derive(Clone, Debug)]
+pub struct Scan {
+    /// Which of them.
+    pub scope: Scope,
+    /// Whose; everybody's where absent.
+    pub tenant: Option<Tenant>,
+    /// Where the page before ended.
+    pub after: Option<Cursor>,
+    /// The most records in the page.
+    pub limit: usize,
+}
+
+/// Which records a scan covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Those that are neither completed nor forgotten ([`Record::is_open`]); settled ones are not touched.
+    Open,
+    /// All.
+    All,
+}
+
+/// A place in a scan, opaque to all but the backend that made it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cursor(pub Vec<u8>);
+
+/// Some records of a scan.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// At most as many as were asked for.
+    pub records: Vec<(Key, Versioned)>,
+    /// Where to go on; absent at the end.
+    pub next: Option<Cursor>,
+}
+
+/// Why the store did not do it. The text is for the log, never for a caller.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Nothing was written, and nothing of this call will be.
+    #[error("the store is unavailable: {0}")]
+    Unavailable(String),
+    /// The write may have happened, or may still. Sending the same write again settles it.
+    #[error("the store did not say whether the write happened: {0}")]
+    OutcomeUnknown(String),
+    /// This backend keeps no list of the records asked for.
+    #[error("the store keeps no list of these records")]
+    NotListed,
+}
