@@ -9,6 +9,7 @@ mod command;
 mod decide;
 mod key;
 mod policy;
+mod policy_rules;
 mod reason;
 mod record;
 mod result;
@@ -23,6 +24,7 @@ pub use command::{
 pub use decide::{Refusal, Transition, decide};
 pub use key::{Endpoint, IdempotencyKey, Key, Tenant};
 pub use policy::{OnLostLease, Policy};
+pub use policy_rules::{InForce, Pattern, PolicyRules, Rule};
 pub use reason::{Reason, Violation};
 pub use record::{Forgotten, GivenUp, Kept, Phase, Reading, Record, UnresolvedReason};
 pub use result::{Header, OperationResult, Outcome};

@@ -2,5 +2,6 @@
 //!
 //! Start at docs/ARCHITECTURE.md.
 
+pub mod clock;
 pub mod domain;
 pub mod storage;

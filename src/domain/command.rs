@@ -16,6 +16,9 @@ pub trait Command {
     /// What the caller is told.
     type Answer;
 
+    /// Whether a refusal makes an owner stop: it is then said only on what a serial read found.
+    const REFUSAL_STOPS_OWNER: bool;
+
     /// The pure decision: what to answer and what to store.
     fn decide(&self, record: Option<&Record>, policy: &Policy, now: Timestamp) -> Transition<Self::Answer>;
 }

@@ -12,6 +12,7 @@ use super::time::Timestamp;
 
 /// What a decision comes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant, reason = "taken apart at once by the one who asked; never kept")]
 pub enum Transition<A> {
     /// Nothing is to be stored.
     Unchanged(Result<A, Refusal>),
@@ -98,6 +99,8 @@ pub fn decide<C: Command>(
 
 impl Command for Lookup {
     type Answer = Kept;
+
+    const REFUSAL_STOPS_OWNER: bool = false;
 
     fn decide(&self, record: Option<&Record>, _: &Policy, now: Timestamp) -> Transition<Kept> {
         let live = record.and_then(|record| record.live(now));

@@ -1,6 +1,7 @@
 //! The identity of a logical operation: tenant, endpoint and idempotency key.
 
 use std::fmt;
+use std::sync::Arc;
 
 use super::reason::{Reason, Violation};
 
@@ -8,7 +9,7 @@ macro_rules! bounded_text {
     ($(#[$doc:meta])* $name:ident, $max:literal, $what:literal) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(Box<str>);
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// The longest that is accepted, in bytes of UTF-8.

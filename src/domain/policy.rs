@@ -88,8 +88,8 @@ impl Policy {
 
 impl Default for Policy {
     fn default() -> Self {
-        const HOUR: Duration = Duration::from_secs(3600);
-        const DAY: Duration = Duration::from_secs(24 * 3600);
+        const HOUR: Duration = Duration::from_hours(1);
+        const DAY: Duration = Duration::from_hours(24);
         Self {
             lease: Duration::from_secs(30),
             max_lease: HOUR,

@@ -20,11 +20,13 @@ impl Timestamp {
     }
 
     /// This moment and `length` more; the end of time when that is past it.
+    #[must_use]
     pub fn plus(self, length: Duration) -> Self {
         Self(self.0.saturating_add(micros(length)))
     }
 
     /// This moment less `length`; 1970 when that is before it.
+    #[must_use]
     pub fn minus(self, length: Duration) -> Self {
         Self(self.0.saturating_sub(micros(length)))
     }

@@ -19,6 +19,8 @@ const ASK_AGAIN_WITHIN: Duration = Duration::from_secs(1);
 impl Command for Begin {
     type Answer = BeginAnswer;
 
+    const REFUSAL_STOPS_OWNER: bool = false;
+
     fn decide(&self, record: Option<&Record>, policy: &Policy, now: Timestamp) -> Transition<BeginAnswer> {
         let Some(kept) = record.and_then(|record| record.live(now)) else {
             return self.on_absent(record, policy, now);

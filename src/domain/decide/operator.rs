@@ -11,6 +11,8 @@ use crate::domain::time::Timestamp;
 impl Command for Resolve {
     type Answer = Kept;
 
+    const REFUSAL_STOPS_OWNER: bool = false;
+
     fn decide(&self, record: Option<&Record>, policy: &Policy, now: Timestamp) -> Transition<Kept> {
         let Some(record) = record else { return refuse(Refusal::KeyNotFound) };
         let Some(kept) = record.live(now) else { return refuse(Refusal::KeyNotFound) };
@@ -60,6 +62,8 @@ impl Resolve {
 
 impl Command for Forget {
     type Answer = ();
+
+    const REFUSAL_STOPS_OWNER: bool = false;
 
     fn decide(&self, record: Option<&Record>, policy: &Policy, now: Timestamp) -> Transition<()> {
         let Some(record) = record else { return refuse(Refusal::KeyNotFound) };

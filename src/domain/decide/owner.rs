@@ -1,16 +1,18 @@
 //! What an owner may do: DESIGN's table of owner calls.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Refusal, Transition, change, refuse, unchanged};
-use crate::domain::attempt::{AttemptId, Fence};
+use crate::domain::attempt::{AttemptId, Fence, Note};
 use crate::domain::checkpoint::Checkpoint;
 use crate::domain::command::{
     Abort, Aborted, Command, Complete, Completed, Disposition, Renew, Renewed, SaveCheckpoint,
     SavedCheckpoint,
 };
-use crate::domain::policy::Policy;
+use crate::domain::policy::{OnLostLease, Policy};
 use crate::domain::record::{GivenUp, Kept, Phase, Record};
+use crate::domain::result::OperationResult;
 use crate::domain::time::Timestamp;
 
 /// The record, if `fence` and `attempt_id` are its own.
@@ -35,6 +37,8 @@ const FENCE_LOST: Refusal = Refusal::FenceLost { superseded: false };
 
 impl Command for Complete {
     type Answer = Completed;
+
+    const REFUSAL_STOPS_OWNER: bool = true;
 
     fn decide(&self, record: Option<&Record>, policy: &Policy, now: Timestamp) -> Transition<Completed> {
         let kept = match owned(record, self.fence, self.attempt_id, now) {
@@ -61,8 +65,8 @@ impl Command for Complete {
 /// The record once its result is known.
 pub(super) fn completed(
     kept: &Kept,
-    result: std::sync::Arc<crate::domain::result::OperationResult>,
-    resolution: Option<crate::domain::attempt::Note>,
+    result: Arc<OperationResult>,
+    resolution: Option<Note>,
     retention: Duration,
     now: Timestamp,
 ) -> Kept {
@@ -74,11 +78,7 @@ pub(super) fn completed(
     }
 }
 
-fn completion(
-    kept: &Kept,
-    result: std::sync::Arc<crate::domain::result::OperationResult>,
-    repeated: bool,
-) -> Completed {
+fn completion(kept: &Kept, result: Arc<OperationResult>, repeated: bool) -> Completed {
     Completed {
         result,
         fence: kept.fence,
@@ -113,6 +113,8 @@ pub(super) fn released(kept: &Kept, phase: Phase, policy: &Policy, now: Timestam
 impl Command for Abort {
     type Answer = Aborted;
 
+    const REFUSAL_STOPS_OWNER: bool = true;
+
     fn decide(&self, record: Option<&Record>, policy: &Policy, now: Timestamp) -> Transition<Aborted> {
         const REPEATED: Aborted = Aborted { repeated: true };
         const DONE: Aborted = Aborted { repeated: false };
@@ -123,13 +125,15 @@ impl Command for Abort {
         let pause_until = now.plus(self.retry_after.min(policy.max_retry_after));
         match (&kept.phase, self.disposition) {
             (Phase::Completed { .. }, _) => refuse(Refusal::AlreadyCompleted),
-            (Phase::Released { .. }, Disposition::Release) => unchanged(REPEATED),
+            (Phase::Released { .. }, Disposition::Release)
+            | (Phase::InProgress { given_up: Some(_), .. }, Disposition::OutcomeUnknown) => {
+                unchanged(REPEATED)
+            }
             (Phase::Released { .. }, Disposition::OutcomeUnknown) => refuse(FENCE_LOST),
             (Phase::InProgress { .. }, Disposition::Release) => {
                 let phase = Phase::Released { pause_until, detail: self.detail.clone(), resolution: None };
                 change(released(kept, phase, policy, now), DONE)
             }
-            (Phase::InProgress { given_up: Some(_), .. }, Disposition::OutcomeUnknown) => unchanged(REPEATED),
             (
                 Phase::InProgress { lease_end, lease, on_lost_lease, given_up: None },
                 Disposition::OutcomeUnknown,
@@ -154,6 +158,8 @@ impl Command for Abort {
 
 impl Command for Renew {
     type Answer = Renewed;
+
+    const REFUSAL_STOPS_OWNER: bool = true;
 
     fn decide(&self, record: Option<&Record>, policy: &Policy, now: Timestamp) -> Transition<Renewed> {
         let kept = match owned(record, self.fence, self.attempt_id, now) {
@@ -182,6 +188,8 @@ impl Command for Renew {
 impl Command for SaveCheckpoint {
     type Answer = SavedCheckpoint;
 
+    const REFUSAL_STOPS_OWNER: bool = true;
+
     fn decide(&self, record: Option<&Record>, _: &Policy, now: Timestamp) -> Transition<SavedCheckpoint> {
         let kept = match owned(record, self.fence, self.attempt_id, now) {
             Ok(kept) => kept,
@@ -209,7 +217,7 @@ impl Command for SaveCheckpoint {
 }
 
 /// The lease of an attempt that may still renew and save.
-fn still_running(kept: &Kept) -> Result<(Timestamp, Duration, crate::domain::policy::OnLostLease), Refusal> {
+fn still_running(kept: &Kept) -> Result<(Timestamp, Duration, OnLostLease), Refusal> {
     match &kept.phase {
         Phase::InProgress { lease_end, lease, on_lost_lease, given_up: None } => {
             Ok((*lease_end, *lease, *on_lost_lease))
