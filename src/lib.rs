@@ -3,5 +3,8 @@
 //! Start at docs/ARCHITECTURE.md.
 
 pub mod clock;
+pub mod coordinator;
 pub mod domain;
+pub mod policies;
+pub mod proto;
 pub mod storage;

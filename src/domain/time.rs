@@ -42,7 +42,7 @@ fn micros(length: Duration) -> u64 {
 }
 
 /// Where the present moment comes from. Everything that decides takes it as an argument.
-pub trait Clock: Send + Sync + 'static {
+pub trait Clock: std::fmt::Debug + Send + Sync + 'static {
     /// The present moment, by this clock.
     fn now(&self) -> Timestamp;
 }

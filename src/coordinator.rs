@@ -1,0 +1,401 @@
+//! The loop between callers and the store: read or write, decide, compare and put, on conflict decide again.
+//!
+//! It takes its clock and its randomness as arguments, uses tokio's time alone and starts no thread, so that a
+//! test can run it in one thread with time standing still.
+
+mod batch;
+mod listing;
+mod replay_cache;
+mod single_flight;
+mod waiters;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use self::replay_cache::{Recent, ReplayCache};
+use self::single_flight::{Flight, Lanes, Seen};
+use self::waiters::Waiters;
+use crate::domain::{
+    Begin, BeginAnswer, Clock, Command, InProgressAnswer, Key, Phase, Policy, Record, Refusal, Timestamp,
+    Transition, decide,
+};
+use crate::storage::{Expected, Freshness, Put, Store, StoreError, Versioned, Write, WriteId};
+
+pub use batch::in_key_order;
+pub use listing::{Listing, ListingFilter, ListingPage};
+
+/// How far a coordinator may go.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The most Begins that may be held at a time.
+    pub max_waiters: usize,
+    /// The most bytes of completed records kept for replays.
+    pub replay_cache_bytes: u64,
+    /// The longest that a completed record is replayed without asking the store.
+    pub replay_cache_max_age: Duration,
+    /// The most bytes of records kept because this server wrote them last, to save a read before the next write.
+    pub recent_bytes: u64,
+    /// How long an unknown write is sent again before it is reported as such.
+    pub settle_within: Duration,
+    /// How often a held Begin asks the store, where others than this coordinator write to it.
+    pub poll: Option<Poll>,
+}
+
+/// A pause that doubles from `first` to `longest`.
+#[derive(Clone, Copy, Debug)]
+pub struct Poll {
+    /// The first pause.
+    pub first: Duration,
+    /// The longest pause.
+    pub longest: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            max_waiters: 10_000,
+            replay_cache_bytes: 32 << 20,
+            replay_cache_max_age: Duration::from_secs(30),
+            recent_bytes: 32 << 20,
+            settle_within: Duration::from_secs(10),
+            poll: None,
+        }
+    }
+}
+
+/// Why a call has no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CallError {
+    /// The state machine refused it.
+    #[error("{0}")]
+    Refused(#[from] Refusal),
+    /// As many Begins are held as may be.
+    #[error("too many calls are waiting on this server; ask again without wait, or later")]
+    TooManyWaiters,
+    /// Nothing was written.
+    #[error("the store did not take the call and nothing was written; send the same call again")]
+    StoreUnavailable,
+    /// The write may have happened.
+    #[error("the store did not say whether the call took effect; send the same call again to learn it")]
+    StoreOutcomeUnknown,
+    /// The store keeps no list of these records.
+    #[error("this store, or its setting, keeps no list of such records")]
+    NotListed,
+}
+
+/// A Begin and how long it may be held.
+#[derive(Clone, Debug)]
+pub struct BeginCall<'a> {
+    /// Whose.
+    pub key: &'a Key,
+    /// What is asked.
+    pub begin: &'a Begin,
+    /// Under which policy.
+    pub policy: &'a Policy,
+    /// How long to hold the call while another attempt runs; cut to the policy's bound.
+    pub wait: Duration,
+    /// When the caller stops listening.
+    pub deadline: Option<Instant>,
+    /// The caller knows this to be a retry: a read is tried before a write.
+    pub retry: bool,
+}
+
+/// The answer to a Begin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Begun {
+    /// The decision.
+    pub answer: BeginAnswer,
+    /// How long the call was held.
+    pub waited: Duration,
+}
+
+/// Decides calls, and stores what was decided before it is said.
+#[derive(Debug)]
+pub struct Coordinator {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    random: Mutex<StdRng>,
+    lanes: Lanes,
+    replay_cache: ReplayCache,
+    recent: Recent,
+    waiters: Waiters,
+    draining: CancellationToken,
+    settings: Settings,
+}
+
+impl Coordinator {
+    /// A coordinator on `store`; equal seeds, clocks and calls give equal histories.
+    pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, seed: u64, settings: Settings) -> Self {
+        Self {
+            store,
+            clock,
+            random: Mutex::new(StdRng::seed_from_u64(seed)),
+            lanes: Lanes::default(),
+            replay_cache: ReplayCache::new(settings.replay_cache_bytes, settings.replay_cache_max_age),
+            recent: Recent::new(settings.recent_bytes),
+            waiters: Waiters::new(settings.max_waiters),
+            draining: CancellationToken::new(),
+            settings,
+        }
+    }
+
+    /// The present moment, by the coordinator's clock.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Answers every held Begin with what it knows, and holds none from now on.
+    pub fn drain(&self) {
+        self.draining.cancel();
+    }
+
+    /// Whether the store works.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.store.ping().await
+    }
+
+    /// Decides a Begin, holding it while another attempt runs for as long as the call allows.
+    pub async fn begin(&self, call: &BeginCall<'_>) -> Result<Begun, CallError> {
+        let began = Instant::now();
+        if let Some(answer) = self.replay(call) {
+            return Ok(Begun { answer, waited: Duration::ZERO });
+        }
+        let until = waiters::hold_until(began, call.wait.min(call.policy.max_wait), call.deadline);
+        let lane = self.lanes.enter(call.key);
+        let mut arrived = lane.arrive();
+        let mut permit = None;
+        let mut poll = self.settings.poll.map(|poll| poll.first);
+        loop {
+            let mut turn = lane.turn().await;
+            // Before the decision, so that a caller never counts its lease to end later than it does.
+            let waited = if permit.is_some() { began.elapsed() } else { Duration::ZERO };
+            let answer = self
+                .in_turn(&mut turn, call.key, call.begin, call.policy, arrived, call.deadline, call.retry)
+                .await?;
+            let BeginAnswer::InProgress(running) = answer else {
+                return Ok(Begun { answer, waited });
+            };
+            if Instant::now() >= until || self.draining.is_cancelled() {
+                return Ok(Begun { answer: BeginAnswer::InProgress(running), waited });
+            }
+            if permit.is_none() {
+                permit = Some(self.waiters.admit().ok_or(CallError::TooManyWaiters)?);
+            }
+            // Registered while the turn is held: no transition can come between the decision and the wait.
+            let changed = turn.changed();
+            arrived = lane.arrive();
+            drop(turn);
+            let by_time = Instant::now() + running.changes_at.since(self.clock.now());
+            let by_poll = poll.map_or(until, |pause| Instant::now() + self.jittered(pause));
+            tokio::select! {
+                () = changed => {}
+                () = tokio::time::sleep_until(by_time.min(by_poll).min(until)) => {}
+                () = self.draining.cancelled() => {}
+            }
+            if Instant::now() >= until || self.draining.is_cancelled() {
+                return Ok(self.still_running(running, began));
+            }
+            poll = poll.zip(self.settings.poll).map(|(pause, poll)| (pause * 2).min(poll.longest));
+        }
+    }
+
+    /// Decides any other command.
+    pub async fn run<C: Command>(
+        &self,
+        key: &Key,
+        command: &C,
+        policy: &Policy,
+        deadline: Option<Instant>,
+    ) -> Result<C::Answer, CallError> {
+        let lane = self.lanes.enter(key);
+        let arrived = lane.arrive();
+        let mut turn = lane.turn().await;
+        self.in_turn(&mut turn, key, command, policy, arrived, deadline, false).await
+    }
+
+    fn replay(&self, call: &BeginCall<'_>) -> Option<BeginAnswer> {
+        let record = self.replay_cache.get(call.key)?;
+        match decide(Some(&record), call.begin, call.policy, self.clock.now()) {
+            Transition::Unchanged(Ok(answer @ BeginAnswer::Replayed(_))) => Some(answer),
+            Transition::Unchanged(_) | Transition::Change { .. } => None,
+        }
+    }
+
+    fn still_running(&self, mut running: InProgressAnswer, began: Instant) -> Begun {
+        let left = running.changes_at.since(self.clock.now());
+        running.retry_after = running.retry_after.min(left);
+        Begun { answer: BeginAnswer::InProgress(running), waited: began.elapsed() }
+    }
+
+    /// One caller's turn on a key: decides on what is seen, and looks or writes until that is good enough.
+    ///
+    /// What was seen before this call arrived serves only as a guess: a write on it is checked by its
+    /// condition, and an answer that changes nothing is given only on a store call that began after `arrived`.
+    #[allow(clippy::too_many_arguments, reason = "one private door for two public ones")]
+    async fn in_turn<C: Command>(
+        &self,
+        turn: &mut Flight<'_>,
+        key: &Key,
+        command: &C,
+        policy: &Policy,
+        arrived: u64,
+        deadline: Option<Instant>,
+        read_first: bool,
+    ) -> Result<C::Answer, CallError> {
+        if turn.seen().is_none() {
+            turn.guess(self.recent.get(key));
+        }
+        if read_first && !turn.is_fresh(arrived) {
+            self.look(turn, key, Freshness::Acknowledged).await?;
+        }
+        let mut conflicts = 0_u32;
+        loop {
+            let seen = turn.seen().cloned().unwrap_or_default();
+            let record = seen.current.as_ref().map(|current| &*current.record);
+            match decide(record, command, policy, self.clock.now()) {
+                Transition::Unchanged(answer) => {
+                    let stops_owner = C::REFUSAL_STOPS_OWNER && answer.is_err();
+                    if !turn.is_fresh(arrived) || (stops_owner && !seen.serial) {
+                        let freshness = if stops_owner { Freshness::Serial } else { Freshness::Acknowledged };
+                        self.look(turn, key, freshness).await?;
+                        continue;
+                    }
+                    return answer.map_err(CallError::Refused);
+                }
+                Transition::Change { next, answer } => {
+                    let next = Versioned { write_id: self.new_write_id(), record: Arc::new(next) };
+                    let expected = seen.current.map_or(Expected::Absent, |c| Expected::Version(c.write_id));
+                    let write = Write {
+                        key: key.clone(),
+                        expected,
+                        write_id: next.write_id,
+                        next: next.record.clone(),
+                    };
+                    let began = turn.begin_store_call();
+                    match self.write(&write, deadline).await {
+                        Ok(Put::Applied) => {
+                            self.remember(key, Some(&next));
+                            turn.applied(Seen { current: Some(next), began, serial: true });
+                            return Ok(answer);
+                        }
+                        Ok(Put::Conflict(current)) => {
+                            self.remember(key, current.as_ref());
+                            turn.saw(Seen { current, began, serial: true });
+                            self.back_off(conflicts, deadline).await;
+                            conflicts += 1;
+                        }
+                        Err(error) => {
+                            self.recent.forget(key);
+                            turn.lost_sight();
+                            return Err(error);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    async fn look(&self, turn: &mut Flight<'_>, key: &Key, freshness: Freshness) -> Result<(), CallError> {
+        let began = turn.begin_store_call();
+        let current = self.store.get(key, freshness).await.map_err(report)?;
+        self.remember(key, current.as_ref());
+        turn.saw(Seen { current, began, serial: freshness == Freshness::Serial });
+        Ok(())
+    }
+
+    /// Sends `write` until its outcome is known, or its time is over.
+    async fn write(&self, write: &Write, deadline: Option<Instant>) -> Result<Put, CallError> {
+        let settle_by = Instant::now() + self.settings.settle_within;
+        let settle_by = deadline.map_or(settle_by, |deadline| settle_by.min(deadline));
+        let mut unknown = false;
+        let mut pause = Duration::from_millis(5);
+        loop {
+            let error = match self.store.compare_and_put(write).await {
+                Ok(Put::Conflict(Some(current))) if current.write_id == write.write_id => {
+                    return Ok(Put::Applied);
+                }
+                Ok(put) => return Ok(put),
+                // Once a send was unknown, a later refusal says nothing about the first.
+                Err(StoreError::OutcomeUnknown(cause)) => {
+                    unknown = true;
+                    StoreError::OutcomeUnknown(cause)
+                }
+                Err(error) if unknown => error,
+                Err(error) => return Err(report(error)),
+            };
+            let wake = Instant::now() + self.jittered(pause);
+            if wake >= settle_by {
+                warn!(%error, "a write's outcome stays unknown");
+                return Err(CallError::StoreOutcomeUnknown);
+            }
+            tokio::time::sleep_until(wake).await;
+            pause = (pause * 2).min(Duration::from_millis(500));
+        }
+    }
+
+    /// Keeps what is now known of `key`, each kind in its own cache.
+    fn remember(&self, key: &Key, current: Option<&Versioned>) {
+        match current {
+            Some(current) if is_completed(&current.record) => {
+                self.recent.forget(key);
+                self.replay_cache.keep(key, &current.record);
+            }
+            Some(current) => {
+                self.replay_cache.forget(key);
+                self.recent.keep(key, current);
+            }
+            None => {
+                self.replay_cache.forget(key);
+                self.recent.forget(key);
+            }
+        }
+    }
+
+    /// Lets other servers finish when they keep winning.
+    async fn back_off(&self, conflicts: u32, deadline: Option<Instant>) {
+        if conflicts == 0 {
+            return;
+        }
+        let longest = Duration::from_millis(1 << conflicts.min(7));
+        let wake = Instant::now() + self.jittered(longest);
+        tokio::time::sleep_until(deadline.map_or(wake, |deadline| wake.min(deadline))).await;
+    }
+
+    fn jittered(&self, pause: Duration) -> Duration {
+        pause.mul_f64(self.random().random_range(0.5..1.0))
+    }
+
+    fn new_write_id(&self) -> WriteId {
+        WriteId(uuid::Builder::from_random_bytes(self.random().random()).into_uuid())
+    }
+
+    fn random(&self) -> std::sync::MutexGuard<'_, StdRng> {
+        // A random generator has no state that a panic could leave half-changed.
+        self.random.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn is_completed(record: &Record) -> bool {
+    matches!(record, Record::Kept(kept) if matches!(kept.phase, Phase::Completed { .. }))
+}
+
+/// Logs the cause, which is not for callers, and keeps the kind.
+fn report(error: StoreError) -> CallError {
+    match error {
+        StoreError::NotListed => CallError::NotListed,
+        StoreError::Unavailable(cause) => {
+            warn!(cause, "the store is unavailable");
+            CallError::StoreUnavailable
+        }
+        StoreError::OutcomeUnknown(cause) => {
+            warn!(cause, "a write's outcome is unknown");
+            CallError::StoreOutcomeUnknown
+        }
+    }
+}
