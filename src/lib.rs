@@ -8,3 +8,5 @@ pub mod domain;
 pub mod policies;
 pub mod proto;
 pub mod storage;
+pub mod sweep;
+pub mod telemetry;

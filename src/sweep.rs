@@ -1,0 +1,191 @@
+//! Once a minute: counts what is open, says what became unresolved, and lets old rows go.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use crate::domain::{Clock, Key, Reading, Timestamp, UnresolvedReason};
+use crate::policies::Policies;
+use crate::storage::{Scan, Scope, Store, StoreError};
+use crate::telemetry::KeyHash;
+
+/// How long between two sweeps.
+pub const INTERVAL: Duration = Duration::from_mins(1);
+/// How long no row is reclaimed after the wall clock jumped, or after a start, before which it may have jumped.
+const RECLAIM_PAUSE: Duration = Duration::from_hours(1);
+/// How far the wall clock may run away from the monotonic one between two sweeps without having jumped.
+const JUMP: Duration = Duration::from_secs(5);
+const ROWS_PER_PAGE: usize = 1000;
+const RECLAIMED_AT_A_TIME: usize = 1000;
+
+/// What a sweep counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Live records that are not completed.
+    pub open: u64,
+    /// Those of them that wait for a person.
+    pub unresolved: u64,
+}
+
+/// Looks after the store between calls.
+#[derive(Debug)]
+pub struct Sweep {
+    store: Arc<dyn Store>,
+    policies: Arc<Policies>,
+    clock: Arc<dyn Clock>,
+    key_hash: KeyHash,
+    /// The unresolved attempts that were already logged, by the name of their key and their fence.
+    known: HashSet<(String, i64)>,
+    clock_guard: ClockGuard,
+    counts: watch::Sender<Option<Counts>>,
+}
+
+impl Sweep {
+    /// A sweep that has not run yet.
+    pub fn new(
+        store: Arc<dyn Store>,
+        policies: Arc<Policies>,
+        clock: Arc<dyn Clock>,
+        key_hash: KeyHash,
+    ) -> Self {
+        let clock_guard = ClockGuard::new(clock.now());
+        let counts = watch::Sender::new(None);
+        Self { store, policies, clock, key_hash, known: HashSet::new(), clock_guard, counts }
+    }
+
+    /// The last sweep's counts; absent before the first, and where the store keeps no list.
+    pub fn counts(&self) -> watch::Receiver<Option<Counts>> {
+        self.counts.subscribe()
+    }
+
+    /// Sweeps now and every [`INTERVAL`] until `stop`.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut ticks = tokio::time::interval(INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                () = stop.cancelled() => return,
+            }
+            tokio::select! {
+                result = self.once() => if let Err(error) = result {
+                    warn!(%error, "the sweep did not finish; it runs again in a minute");
+                },
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+
+    /// One sweep.
+    pub async fn once(&mut self) -> Result<(), StoreError> {
+        match self.count().await {
+            Ok(counts) => _ = self.counts.send_replace(Some(counts)),
+            Err(StoreError::NotListed) => _ = self.counts.send_replace(None),
+            Err(error) => return Err(error),
+        }
+        self.reclaim().await
+    }
+
+    async fn count(&mut self) -> Result<Counts, StoreError> {
+        let rules = self.policies.current();
+        let mut counts = Counts::default();
+        let mut unresolved = HashSet::new();
+        let mut scan = Scan { scope: Scope::Open, tenant: None, after: None, limit: ROWS_PER_PAGE };
+        loop {
+            let page = self.store.scan(&scan).await?;
+            let now = self.clock.now();
+            for (key, current) in &page.records {
+                let Some(kept) = current.record.live(now) else { continue };
+                counts.open += 1;
+                let policy = &rules.select(&key.tenant, &key.endpoint).policy;
+                if let Reading::Unresolved { reason, since } = kept.read(policy, now) {
+                    counts.unresolved += 1;
+                    let named = (self.key_hash.name(key), kept.fence.get());
+                    if !self.known.contains(&named) && !unresolved.contains(&named) {
+                        say_unresolved(key, &named, kept.attempt, reason, since);
+                    }
+                    unresolved.insert(named);
+                }
+            }
+            match page.next {
+                Some(next) => scan.after = Some(next),
+                None => break,
+            }
+        }
+        self.known = unresolved;
+        Ok(counts)
+    }
+
+    async fn reclaim(&mut self) -> Result<(), StoreError> {
+        if !self.clock_guard.is_steady(self.clock.now()) {
+            return Ok(());
+        }
+        let mut reclaimed = 0;
+        loop {
+            let dropped = self.store.reclaim(self.clock.now(), RECLAIMED_AT_A_TIME).await?;
+            reclaimed += dropped;
+            if dropped < RECLAIMED_AT_A_TIME {
+                break;
+            }
+        }
+        debug!(reclaimed, "rows reclaimed");
+        Ok(())
+    }
+}
+
+fn say_unresolved(
+    key: &Key,
+    (key_hash, fence): &(String, i64),
+    attempt: u32,
+    reason: UnresolvedReason,
+    since: Timestamp,
+) {
+    let reason = match reason {
+        UnresolvedReason::OutcomeUnknown => "OUTCOME_UNKNOWN",
+        UnresolvedReason::AttemptsExhausted => "ATTEMPTS_EXHAUSTED",
+    };
+    warn!(
+        semel.tenant = key.tenant.as_str(),
+        semel.endpoint = key.endpoint.as_str(),
+        semel.key_hash = key_hash,
+        semel.fence = fence,
+        semel.attempt = attempt,
+        reason,
+        since_micros = since.as_micros(),
+        "a key is unresolved: nobody runs it until an operator resolves it"
+    );
+}
+
+/// Notices when the wall clock jumps against the monotonic one.
+#[derive(Debug)]
+struct ClockGuard {
+    wall: Timestamp,
+    monotonic: Instant,
+    steady_from: Instant,
+}
+
+impl ClockGuard {
+    fn new(wall: Timestamp) -> Self {
+        let monotonic = Instant::now();
+        Self { wall, monotonic, steady_from: monotonic + RECLAIM_PAUSE }
+    }
+
+    /// Whether the wall clock has not jumped for [`RECLAIM_PAUSE`].
+    fn is_steady(&mut self, wall: Timestamp) -> bool {
+        let monotonic = Instant::now();
+        let expected = self.wall.plus(monotonic - self.monotonic);
+        let apart = wall.since(expected).max(expected.since(wall));
+        if apart > JUMP {
+            info!(apart_seconds = apart.as_secs(), "the wall clock jumped: no row is reclaimed for an hour");
+            self.steady_from = monotonic + RECLAIM_PAUSE;
+        }
+        self.wall = wall;
+        self.monotonic = monotonic;
+        monotonic >= self.steady_from
+    }
+}
