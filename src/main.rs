@@ -1,1 +1,2 @@
+//! The semel command.
 fn main() {}
