@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use self::replay_cache::{Recent, ReplayCache};
-use self::single_flight::{Flight, Lanes, Seen};
+use self::single_flight::{Flight, InFlight, Lanes, Seen};
 use self::waiters::Waiters;
 use crate::domain::{
     Begin, BeginAnswer, Clock, Command, InProgressAnswer, Key, Phase, Policy, Record, Refusal, Timestamp,
@@ -191,8 +191,8 @@ impl Coordinator {
             let changed = turn.changed();
             arrived = lane.arrive();
             drop(turn);
-            let by_time = Instant::now() + running.changes_at.since(self.clock.now());
-            let by_poll = poll.map_or(until, |pause| Instant::now() + self.jittered(pause));
+            let by_time = waiters::after(running.changes_at.since(self.clock.now()));
+            let by_poll = poll.map_or(until, |pause| waiters::after(self.jittered(pause)));
             tokio::select! {
                 () = changed => {}
                 () = tokio::time::sleep_until(by_time.min(by_poll).min(until)) => {}
@@ -278,7 +278,7 @@ impl Coordinator {
                         next: next.record.clone(),
                     };
                     let began = turn.begin_store_call();
-                    match self.write(&write, deadline).await {
+                    match self.write(write, turn, deadline).await {
                         Ok(Put::Applied) => {
                             self.remember(key, Some(&next));
                             turn.applied(Seen { current: Some(next), began, serial: true });
@@ -310,8 +310,20 @@ impl Coordinator {
     }
 
     /// Sends `write` until its outcome is known, or its time is over.
-    async fn write(&self, write: &Write, deadline: Option<Instant>) -> Result<Put, CallError> {
-        let settle_by = Instant::now() + self.settings.settle_within;
+    async fn write(
+        &self,
+        write: Write,
+        turn: &Flight<'_>,
+        deadline: Option<Instant>,
+    ) -> Result<Put, CallError> {
+        let in_flight = InFlight::new(self.store.clone(), write, turn.wake());
+        let put = self.settle(in_flight.write(), deadline).await;
+        in_flight.answered();
+        put
+    }
+
+    async fn settle(&self, write: &Write, deadline: Option<Instant>) -> Result<Put, CallError> {
+        let settle_by = waiters::after(self.settings.settle_within);
         let settle_by = deadline.map_or(settle_by, |deadline| settle_by.min(deadline));
         let mut unknown = false;
         let mut pause = Duration::from_millis(5);
@@ -329,7 +341,7 @@ impl Coordinator {
                 Err(error) if unknown => error,
                 Err(error) => return Err(report(error)),
             };
-            let wake = Instant::now() + self.jittered(pause);
+            let wake = waiters::after(self.jittered(pause));
             if wake >= settle_by {
                 warn!(%error, "a write's outcome stays unknown");
                 return Err(CallError::StoreOutcomeUnknown);
@@ -363,7 +375,7 @@ impl Coordinator {
             return;
         }
         let longest = Duration::from_millis(1 << conflicts.min(7));
-        let wake = Instant::now() + self.jittered(longest);
+        let wake = waiters::after(self.jittered(longest));
         tokio::time::sleep_until(deadline.map_or(wake, |deadline| wake.min(deadline))).await;
     }
 

@@ -1,6 +1,7 @@
 //! semel decides once and for all who performs a side effect, and replays the result to everyone else.
 //!
 //! Start at docs/ARCHITECTURE.md.
+#![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
 pub mod clock;
 pub mod coordinator;

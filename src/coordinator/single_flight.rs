@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use dashmap::DashMap;
+use tokio::runtime::Handle;
 use tokio::sync::futures::OwnedNotified;
 use tokio::sync::{Mutex, MutexGuard, Notify};
 
 use crate::domain::Key;
-use crate::storage::Versioned;
+use crate::storage::{Store, Versioned, Write};
 
 /// What a store call found.
 #[derive(Clone, Debug, Default)]
@@ -118,8 +119,55 @@ impl Flight<'_> {
         self.lane.changed.notify_waiters();
     }
 
+    /// What wakes everyone who waits for a change of this key.
+    pub(super) fn wake(&self) -> Arc<Notify> {
+        self.lane.changed.clone()
+    }
+
     /// Ends at the next change of this key, counted from this call.
     pub(super) fn changed(&self) -> OwnedNotified {
         self.lane.changed.clone().notified_owned()
+    }
+}
+
+/// A write whose caller may go away before the store answers.
+///
+/// The write may still happen then. So it is sent once more, which waits for the first, and whoever waits for the
+/// key is woken to look.
+#[derive(Debug)]
+pub(super) struct InFlight {
+    store: Arc<dyn Store>,
+    write: Write,
+    wake: Arc<Notify>,
+    answered: bool,
+}
+
+impl InFlight {
+    pub(super) fn new(store: Arc<dyn Store>, write: Write, wake: Arc<Notify>) -> Self {
+        Self { store, write, wake, answered: false }
+    }
+
+    pub(super) fn write(&self) -> &Write {
+        &self.write
+    }
+
+    /// The caller is still there and takes care of what the store said.
+    pub(super) fn answered(mut self) {
+        self.answered = true;
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        if self.answered {
+            return;
+        }
+        let Ok(runtime) = Handle::try_current() else { return };
+        let (store, write, wake) = (self.store.clone(), self.write.clone(), self.wake.clone());
+        runtime.spawn(async move {
+            // Whatever the store says now, nobody is left to be told; who waits decides on what is there.
+            let _ = store.compare_and_put(&write).await;
+            wake.notify_waiters();
+        });
     }
 }

@@ -24,10 +24,18 @@ impl Waiters {
     }
 }
 
+/// The longest that anything here is put off: far enough, and never past the end of the clock's range.
+const LONGEST: Duration = Duration::from_hours(24 * 365);
+
+/// The moment `length` from now.
+pub(super) fn after(length: Duration) -> Instant {
+    Instant::now() + length.min(LONGEST)
+}
+
 /// When a Begin that arrived at `began` is answered at the latest: before the caller's deadline by a tenth of
 /// what remains, and at least by [`LEAST_LEFT`].
 pub(super) fn hold_until(began: Instant, wait: Duration, deadline: Option<Instant>) -> Instant {
-    let by_wait = began + wait;
+    let by_wait = began + wait.min(LONGEST);
     let Some(deadline) = deadline else { return by_wait };
     let remains = deadline.saturating_duration_since(began);
     by_wait.min(began + remains.saturating_sub((remains / 10).max(LEAST_LEFT)))

@@ -46,6 +46,9 @@ impl Policy {
     /// The largest that `max_result_bytes` may be.
     pub const RESULT_BYTES_LIMIT: usize = 3 * 1024 * 1024;
 
+    /// The longest that any duration may be.
+    pub const LONGEST: Duration = Duration::from_hours(24 * 3650);
+
     /// Each rule that the values break, in words, naming the fields.
     pub fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
@@ -74,6 +77,15 @@ impl Policy {
             self.max_result_bytes <= Self::RESULT_BYTES_LIMIT,
             "max_result_bytes must not exceed 3MiB, so that a replay fits a message",
         );
+        for (name, length) in [
+            ("max_lease", self.max_lease),
+            ("max_retention", self.max_retention),
+            ("unresolved_retention", self.unresolved_retention),
+            ("max_wait", self.max_wait),
+            ("max_retry_after", self.max_retry_after),
+        ] {
+            check(length <= Self::LONGEST, &format!("{name} must not exceed 3650d"));
+        }
         problems
     }
 
