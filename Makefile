@@ -1,0 +1,42 @@
+# The commands of this project; CONTRIBUTING.md says when to use which. No target runs two cargo builds at once.
+.DELETE_ON_ERROR:
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+.NOTPARALLEL:
+
+PARTS := $(sort $(notdir $(wildcard tools/parts/*)))
+DATA_DIR ?= ./data
+
+.PHONY: help run test quick check verify verify-help fmt clean-data
+
+help: ## Lists these commands.
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+
+run: ## Builds, and serves on the embedded store in ./data (or DATA_DIR).
+	@cargo build --release --locked
+	@exec target/release/semel serve --data-dir '$(DATA_DIR)'
+
+test: ## The small form of everything, from a fresh clone; installs what it needs.
+	@tools/prove small $(PARTS)
+
+quick: ## The inner loop: formatting, clippy, and every test that is not slow.
+	@tools/quick
+
+check: ## Formatting, linters, licences, the contract's rules, links.
+	@tools/check
+
+verify: ## The full form of one part: make verify PART=core.
+	@case ' $(PARTS) ' in \
+	  *' $(or $(PART),-) '*) tools/prove full '$(PART)';; \
+	  *) echo "make verify: PART is '$(PART)'; it must be one of: $(PARTS)" >&2; exit 2;; \
+	esac
+
+verify-help: ## What the full form of each part does, and the variables that scale it.
+	@for part in $(PARTS); do tools/parts/$$part help; done
+
+fmt: ## Formats the sources.
+	@cargo fmt --all
+
+clean-data: ## Removes the data that `make run` made in ./data.
+	@rm -rf ./data
