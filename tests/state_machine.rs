@@ -13,8 +13,8 @@ use bytes::Bytes;
 use semel::domain::{
     Abort, AttemptId, Begin, BeginAnswer, Checkpoint, CheckpointName, Checkpoints, Command, Complete,
     Completed, Detail, Disposition, Fence, Fingerprint, Forget, Forgotten, GivenUp, Kept, Labels, Lookup,
-    Note, OnLostLease, OperationResult, Outcome, Phase, Policy, Record, Refusal, Renew, Resolution, Resolve,
-    SaveCheckpoint, Timestamp, Transition, UnresolvedReason, decide,
+    Note, OnLostLease, OperationResult, Outcome, Phase, Policy, PositiveDuration, Record, Refusal, Renew,
+    Resolution, Resolve, SaveCheckpoint, Timestamp, Transition, UnresolvedReason, decide,
 };
 use uuid::Uuid;
 
@@ -95,8 +95,8 @@ fn in_progress(lease_end: Timestamp, on_lost_lease: OnLostLease, given_up: Optio
     Phase::InProgress { lease_end, lease: 40 * SECOND, on_lost_lease, given_up }
 }
 
-fn given_up(pause_until: Timestamp) -> Option<GivenUp> {
-    Some(GivenUp { at: ago(50), pause_until, detail: Detail::new("timeout".to_owned()).unwrap() })
+fn given_up(pause_until: Timestamp) -> GivenUp {
+    GivenUp { at: ago(50), pause_until, detail: Detail::new("timeout".to_owned()).unwrap() }
 }
 
 fn released(pause_until: Timestamp, resolution: Option<Note>) -> Phase {
@@ -140,13 +140,13 @@ fn states() -> Vec<(&'static str, Option<Record>)> {
             Kept { attempt: 3, attempts_before_budget: 2, ..kept(in_progress(ago(2), Rerun, None)) },
         ),
         ("lease over, mark_unknown", kept(in_progress(ago(2), MarkUnknown, None))),
-        ("given up", kept(in_progress(ahead(20), Rerun, given_up(ago(50))))),
-        ("given up, pausing", kept(in_progress(ahead(20), Rerun, given_up(ahead(10))))),
+        ("given up", kept(in_progress(ahead(20), Rerun, Some(given_up(ago(50)))))),
+        ("given up, pausing", kept(in_progress(ahead(20), Rerun, Some(given_up(ahead(10)))))),
         (
             "given up, attempts used up",
-            Kept { attempt: 3, ..kept(in_progress(ahead(20), Rerun, given_up(ago(50)))) },
+            Kept { attempt: 3, ..kept(in_progress(ahead(20), Rerun, Some(given_up(ago(50))))) },
         ),
-        ("given up, mark_unknown", kept(in_progress(ahead(20), MarkUnknown, given_up(ago(50))))),
+        ("given up, mark_unknown", kept(in_progress(ahead(20), MarkUnknown, Some(given_up(ago(50)))))),
         ("completed", kept(completed(None))),
         ("completed by an operator", kept(completed(Some(note())))),
         ("released", Kept { fingerprint: None, ..kept(released(ago(50), None)) }),
@@ -239,8 +239,8 @@ fn resolve(resolution: Resolution, force: bool) -> Resolve {
     Resolve { fence: fence(FENCE), resolution, note: note(), force }
 }
 
-fn positive(length: Duration) -> Option<semel::domain::PositiveDuration> {
-    Some(semel::domain::PositiveDuration::new(length).unwrap())
+fn positive(length: Duration) -> PositiveDuration {
+    PositiveDuration::new(length).unwrap()
 }
 
 type Cell = Box<dyn Fn(Option<&Record>) -> (String, Option<Record>)>;
@@ -254,6 +254,7 @@ fn row<C: Command + 'static>(command: C, say: impl Fn(C::Answer) -> String + 'st
 }
 
 /// Every command, each in the forms that the tables tell apart. The first word is the command's type.
+#[allow(clippy::too_many_lines, reason = "a table")]
 fn commands() -> Vec<(&'static str, Cell)> {
     let other = Fingerprint::new(b"another request").unwrap();
     let unknown = Disposition::OutcomeUnknown;
@@ -272,14 +273,18 @@ fn commands() -> Vec<(&'static str, Cell)> {
         (
             "Begin first sent before its retention",
             row(
-                Begin { first_sent: Some(ago(101)), retention: positive(100 * SECOND), ..begin() },
+                Begin { first_sent: Some(ago(101)), retention: Some(positive(100 * SECOND)), ..begin() },
                 say_begin,
             ),
         ),
         (
             "Begin asking for more lease and retention than allowed",
             row(
-                Begin { lease: positive(999 * SECOND), retention: positive(99_999 * SECOND), ..begin() },
+                Begin {
+                    lease: Some(positive(999 * SECOND)),
+                    retention: Some(positive(99_999 * SECOND)),
+                    ..begin()
+                },
                 say_begin,
             ),
         ),
@@ -290,7 +295,7 @@ fn commands() -> Vec<(&'static str, Cell)> {
         ),
         (
             "Complete with a retention of its own",
-            row(Complete { retention: positive(2000 * SECOND), ..complete() }, say_complete),
+            row(Complete { retention: Some(positive(2000 * SECOND)), ..complete() }, say_complete),
         ),
         (
             "Complete with an earlier fence",
@@ -319,13 +324,13 @@ fn commands() -> Vec<(&'static str, Cell)> {
         ("Renew", row(renew(), |a| format!("OK, lease {}", seconds(a.lease)))),
         (
             "Renew for less than remains",
-            row(Renew { lease: positive(5 * SECOND), ..renew() }, |a| {
+            row(Renew { lease: Some(positive(5 * SECOND)), ..renew() }, |a| {
                 format!("OK, lease {}", seconds(a.lease))
             }),
         ),
         (
             "Renew for more than allowed",
-            row(Renew { lease: positive(999 * SECOND), ..renew() }, |a| {
+            row(Renew { lease: Some(positive(999 * SECOND)), ..renew() }, |a| {
                 format!("OK, lease {}", seconds(a.lease))
             }),
         ),
@@ -414,6 +419,7 @@ fn say_begin(answer: BeginAnswer) -> String {
     }
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "it takes an answer, as its siblings do")]
 fn say_complete(completed: Completed) -> String {
     let repeated = if completed.repeated { ", repeated" } else { "" };
     format!("OK{repeated}, expires {}", at(completed.expires_at))
@@ -484,7 +490,10 @@ fn say_stored(before: Option<&Record>, next: Option<&Record>) -> String {
     }
 }
 
-fn actual() -> Vec<(&'static str, Vec<(&'static str, String, String)>)> {
+/// State, answer, what is stored; for each command.
+type Table = Vec<(&'static str, Vec<(&'static str, String, String)>)>;
+
+fn actual() -> Table {
     let states = states();
     commands()
         .into_iter()
@@ -501,7 +510,7 @@ fn actual() -> Vec<(&'static str, Vec<(&'static str, String, String)>)> {
         .collect()
 }
 
-fn written(table: &[(&str, Vec<(&str, String, String)>)]) -> String {
+fn written(table: &Table) -> String {
     let mut text = String::from(
         "What every command answers and stores in every state. Times are seconds from now. The policy: lease 30,\n\
          at most 100; retention 1000, at most 5000; unresolved_retention 9000; max_retry_after 60; 3 attempts;\n\
