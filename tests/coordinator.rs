@@ -1,19 +1,20 @@
 //! The coordinator through its public door, in one thread, with time standing still.
 
+#[path = "support/fixtures.rs"]
+mod fixtures;
 #[path = "support/timed_store.rs"]
 mod timed_store;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use fixtures::{TestClock, begin, key, result};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use semel::coordinator::{BeginCall, Begun, CallError, Coordinator, Poll, Settings, in_key_order};
 use semel::domain::{
-    Abort, AttemptId, Begin, BeginAnswer, Clock, Complete, Completed, Detail, Disposition, Endpoint, Fence,
-    Fingerprint, Forget, IdempotencyKey, Kept, Key, Labels, Lookup, OperationResult, Outcome, Phase, Policy,
-    PositiveDuration, Refusal, Renew, Started, Tenant, Timestamp,
+    Abort, AttemptId, Begin, BeginAnswer, Complete, Completed, Detail, Disposition, Fence, Fingerprint,
+    Forget, Kept, Lookup, Phase, Policy, PositiveDuration, Refusal, Renew, Started,
 };
 use semel::storage::Store;
 use semel::storage::memory::MemoryStore;
@@ -24,56 +25,6 @@ use uuid::Uuid;
 
 const MILLI: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
-
-/// Follows tokio's time, so that standing still and moving on happen to leases too; `ahead` of it.
-#[derive(Debug)]
-struct TestClock {
-    start: Instant,
-    ahead: Duration,
-}
-
-impl TestClock {
-    fn new(ahead: Duration) -> Arc<Self> {
-        Arc::new(Self { start: Instant::now(), ahead })
-    }
-}
-
-impl Clock for TestClock {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_micros(1_800_000_000_000_000).plus(self.ahead).plus(self.start.elapsed())
-    }
-}
-
-fn key(name: &str) -> Key {
-    Key {
-        tenant: Tenant::new("acme").unwrap(),
-        endpoint: Endpoint::new("charge").unwrap(),
-        idempotency_key: IdempotencyKey::new(name).unwrap(),
-    }
-}
-
-fn begin(attempt: u128) -> Begin {
-    Begin {
-        attempt_id: AttemptId::from_uuid(Uuid::from_u128(attempt)),
-        fingerprint: None,
-        lease: None,
-        retention: None,
-        first_sent: None,
-        labels: Labels::default(),
-        traceparent: None,
-    }
-}
-
-fn result(payload: &str) -> Arc<OperationResult> {
-    Arc::new(OperationResult {
-        outcome: Outcome::Success,
-        code: 0,
-        content_type: String::new(),
-        headers: Vec::new(),
-        payload: Bytes::copy_from_slice(payload.as_bytes()),
-        payload_omitted: false,
-    })
-}
 
 /// A coordinator on a memory store whose calls take a millisecond.
 struct Server {
