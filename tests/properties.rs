@@ -1,6 +1,8 @@
 //! What holds over every history: random commands, callers that repeat and delay their calls, servers whose
 //! clocks differ, rows that are reclaimed.
 
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the verdict")]
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! The invariants of docs/ARCHITECTURE.md, as far as the sources show them.
 
-use crate::model::{File, Name, Trait};
+use super::model::{File, Name, Trait};
 
 /// Files and folders that may ask what time it is, with the reason.
 const CLOCKS: &[(&str, &str)] = &[

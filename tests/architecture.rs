@@ -1,12 +1,15 @@
 //! The invariants of the architecture hold in `src`, and the checker of them catches what breaks them.
 
-mod model;
-mod rules;
+mod architecture {
+    pub(crate) mod model;
+    pub(crate) mod rules;
+}
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use model::Source;
+use architecture::model::{self, Source};
+use architecture::rules;
 
 /// What is broken in a tree of these files (path in `src`, text).
 fn broken(files: &[(&str, &str)]) -> Vec<String> {
@@ -20,7 +23,7 @@ fn broken(files: &[(&str, &str)]) -> Vec<String> {
 
 /// The crates that `src` can name: the standard ones and those of Cargo.toml.
 fn crates() -> BTreeSet<String> {
-    let manifest: toml::Table = include_str!("../../Cargo.toml").parse().expect("Cargo.toml is TOML");
+    let manifest: toml::Table = include_str!("../Cargo.toml").parse().expect("Cargo.toml is TOML");
     let tables = ["dependencies", "dev-dependencies", "build-dependencies"];
     let declared = tables.iter().filter_map(|table| manifest[*table].as_table()).flat_map(toml::Table::keys);
     let standard = ["alloc", "core", "std"].into_iter().map(String::from);
