@@ -279,7 +279,15 @@ fn threads_are_the_embedded_stores() {
 #[test]
 fn the_coordinator_can_be_simulated() {
     refused("coordinator/waiters.rs", &["use std::time::{Duration, Instant};"], "tokio's time");
-    refused("coordinator/waiters.rs", &["fn f() { tokio::task::spawn_blocking(g); }"], "starts no thread");
+    refused(
+        "coordinator/waiters.rs",
+        &[
+            "fn f() { tokio::task::spawn_blocking(g); }",
+            "fn f(h: tokio::runtime::Handle) { h.spawn_blocking(g); }",
+        ],
+        "starts no thread",
+    );
+    allowed("coordinator/waiters.rs", &["fn f() { tokio::runtime::Handle::try_current(); }"]);
     refused(
         "coordinator/waiters.rs",
         &["use uuid::Uuid; fn f() { Uuid::new_v4(); }", "use rand::rng; fn f() { rng(); }"],
