@@ -1,6 +1,8 @@
 //! What holds over every history: random commands, callers that repeat and delay their calls, servers whose
 //! clocks differ, rows that are reclaimed.
 
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the verdict")]
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -440,6 +442,28 @@ proptest! {
         for (step, pause, off) in &steps {
             world.step(step, *pause, *off * 3_599)?;
         }
+    }
+}
+
+/// Found by the property above: one server grants with its clock half an hour ahead, another changes the record with
+/// its clock behind, and the row is reclaimed long before the fence's own moment is an hour past.
+#[test]
+fn a_fence_granted_by_a_clock_ahead_is_kept_past_a_change_by_a_clock_behind() {
+    let begin = Step::Begin { caller: 0, request: 0, lease: 1, first_sent_ago: None };
+    let release = Step::Resolve { of: 0, payload: None, force: true };
+    let forget = Step::Forget { of: 0, force: true };
+    for last_change in [release, forget] {
+        let policy = Policy { retention: SECOND, unresolved_retention: SECOND, ..Policy::default() };
+        let mut world = World::new(policy, false);
+        for (step, pause, off_millis) in [
+            (&begin, 0, 1_700_000),
+            (&last_change, 0, -1_700_000),
+            (&Step::Reclaim, 300, 1_700_000),
+            (&begin, 0, -1_700_000),
+        ] {
+            world.step(step, pause, off_millis).unwrap();
+        }
+        assert_eq!(world.grants.len(), 2, "the second Begin starts");
     }
 }
 

@@ -29,6 +29,11 @@ impl Fence {
         self.0
     }
 
+    /// The moment that the fence stands for: the clock when it was granted, or later where one before it was ahead.
+    pub const fn moment(self) -> Timestamp {
+        Timestamp::from_micros(self.0.unsigned_abs())
+    }
+
     /// The fence of the next owner: above `known`, and never below the clock, so that it rises even after the
     /// row that held the last one was reclaimed.
     pub fn next(known: Option<Self>, now: Timestamp) -> Self {

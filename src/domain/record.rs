@@ -152,10 +152,14 @@ impl Record {
         }
     }
 
-    /// From then on the row may go: until then its fence counts.
+    /// From then on the row may go: until then its fence counts. The fence is a moment too, and where the clock that
+    /// granted it was ahead of the one that changed the record last, it is the later one.
     pub fn reclaim_at(&self) -> Timestamp {
         match self {
-            Self::Kept(kept) => kept.expires_at.max(kept.changed_at.plus(kept.retention)).plus(RECLAIM_GRACE),
+            Self::Kept(kept) => {
+                let used = kept.expires_at.max(kept.changed_at.plus(kept.retention));
+                used.max(kept.fence.moment()).plus(RECLAIM_GRACE)
+            }
             Self::Forgotten(forgotten) => forgotten.reclaim_at,
         }
     }
@@ -181,7 +185,9 @@ impl Forgotten {
             Record::Kept(kept) => kept.retention,
             Record::Forgotten(_) => Duration::ZERO,
         };
-        Self { fence: record.fence(), changed_at: now, reclaim_at: now.plus(retention).plus(RECLAIM_GRACE) }
+        let fence = record.fence();
+        let used = now.plus(retention).max(fence.moment());
+        Self { fence, changed_at: now, reclaim_at: used.plus(RECLAIM_GRACE) }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The invariants of docs/ARCHITECTURE.md, as far as the sources show them.
 
-use crate::model::{File, Name, Trait};
+use super::model::{File, Name, Trait};
 
 /// Files and folders that may ask what time it is, with the reason.
 const CLOCKS: &[(&str, &str)] = &[
@@ -129,10 +129,18 @@ fn coordinator(file: &File) -> Vec<String> {
         return Vec::new();
     }
     let time = ["std::time::Instant", "std::time::SystemTime", "std::time::UNIX_EPOCH"];
-    let threads =
-        ["std::thread", "tokio::task::spawn_blocking", "tokio::task::block_in_place", "tokio::runtime"];
+    let threads = [
+        "std::thread",
+        "tokio::runtime::Builder",
+        "tokio::runtime::Runtime",
+        "tokio::task::block_in_place",
+        "tokio::task::spawn_blocking",
+    ];
     let mut found = named(file, &time, "the coordinator uses tokio's time, which a test can pause");
     found.extend(named(file, &threads, "the coordinator starts no thread"));
+    if file.methods.contains("spawn_blocking") {
+        found.push("calls spawn_blocking; the coordinator starts no thread".to_owned());
+    }
     found.extend(named(file, RANDOM, "the coordinator's randomness is an argument: one seed, one history"));
     found
 }
