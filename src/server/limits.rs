@@ -81,11 +81,11 @@ impl Default for Limits {
             max_header_list_bytes: 16 << 10,
             max_pending_reset_streams: 20,
             max_error_reset_streams: 1024,
-            keep_alive_interval: Duration::from_secs(60),
+            keep_alive_interval: Duration::from_mins(1),
             keep_alive_timeout: Duration::from_secs(20),
             max_connection_age: Duration::from_hours(1),
-            max_connection_age_grace: Duration::from_secs(60),
-            request_timeout: Duration::from_secs(60),
+            max_connection_age_grace: Duration::from_mins(1),
+            request_timeout: Duration::from_mins(1),
             drain_time: Duration::from_secs(20),
         }
     }

@@ -53,7 +53,9 @@ impl Failure {
             message.push_str(&field.description);
         }
         if more > 0 {
-            message.push_str(&format!(". {more} more fields are wrong"));
+            message.push_str(". ");
+            message.push_str(&more.to_string());
+            message.push_str(" more fields are wrong");
         }
         Self { reason, message, fields, metadata: None }
     }

@@ -17,7 +17,7 @@ pub(in crate::server) fn begin_response(begun: Begun) -> proto::BeginResponse {
     use proto::begin_response::Decision;
 
     let decision = match begun.answer {
-        BeginAnswer::Started(started) => Decision::Started(self::started(started, begun.waited)),
+        BeginAnswer::Started(started) => Decision::Started(self::started(&started, begun.waited)),
         BeginAnswer::Replayed(completed) => Decision::Replayed(replayed(&completed)),
         BeginAnswer::InProgress(running) => Decision::InProgress(in_progress(&running)),
         BeginAnswer::Unresolved(unresolved) => Decision::Unresolved(self::unresolved(unresolved)),
@@ -25,7 +25,7 @@ pub(in crate::server) fn begin_response(begun: Begun) -> proto::BeginResponse {
     proto::BeginResponse { decision: Some(decision) }
 }
 
-fn started(started: Started, waited: std::time::Duration) -> proto::Started {
+fn started(started: &Started, waited: std::time::Duration) -> proto::Started {
     proto::Started {
         fence: started.fence.get(),
         attempt: started.attempt,
