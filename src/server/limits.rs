@@ -42,6 +42,9 @@ impl Limits {
     /// What one replay needs: the largest result that a policy may allow, and room for the rest of the message.
     const LEAST_MESSAGE_BYTES: usize = 4 << 20;
 
+    /// Timers are not made for more.
+    const LONGEST: Duration = Duration::from_hours(365 * 24);
+
     /// Each rule that the values break, in words, naming the fields.
     pub fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
@@ -67,6 +70,16 @@ impl Limits {
         check(!self.keep_alive_interval.is_zero(), "keep_alive_interval must be more than zero");
         check(!self.keep_alive_timeout.is_zero(), "keep_alive_timeout must be more than zero");
         check(!self.request_timeout.is_zero(), "request_timeout must be more than zero");
+        for (name, length) in [
+            ("keep_alive_interval", self.keep_alive_interval),
+            ("keep_alive_timeout", self.keep_alive_timeout),
+            ("max_connection_age", self.max_connection_age),
+            ("max_connection_age_grace", self.max_connection_age_grace),
+            ("request_timeout", self.request_timeout),
+            ("drain_time", self.drain_time),
+        ] {
+            check(length <= Self::LONGEST, &format!("{name} must not exceed 365d"));
+        }
         problems
     }
 }
