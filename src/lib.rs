@@ -8,6 +8,7 @@ pub mod coordinator;
 pub mod domain;
 pub mod policies;
 pub mod proto;
+pub mod server;
 pub mod storage;
 pub mod sweep;
 pub mod telemetry;

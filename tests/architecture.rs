@@ -196,6 +196,7 @@ fn only_the_converters_see_proto_and_domain() {
     );
     refused("main.rs", &["use semel::{domain::Key, proto::BeginRequest};"], "see the two sides");
     allowed("server/status.rs", &["use crate::{domain::Key, proto::BeginRequest};"]);
+    allowed("server/convert/time.rs", &["use crate::{domain::Key, proto::BeginRequest};"]);
     allowed(
         "server/limits.rs",
         &["use crate::domain::Key;", "use crate::proto::BeginRequest; use crate::storage;"],

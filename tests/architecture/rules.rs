@@ -73,9 +73,9 @@ fn domain(file: &File) -> Vec<String> {
 fn proto(file: &File) -> Vec<String> {
     let first = |module: &str| file.names.iter().find(|name| starts_with(name, module));
     match (first("crate::proto"), first("crate::domain")) {
-        (Some(proto), Some(domain)) if !["server/convert.rs", "server/status.rs"].contains(&&*file.path) => {
+        (Some(proto), Some(domain)) if !within(file, "server/convert") && !within(file, "server/status") => {
             vec![format!(
-                "names both {} and {}; only server/convert.rs and server/status.rs see the two sides",
+                "names both {} and {}; only server/convert and server/status see the two sides",
                 proto.join("::"),
                 domain.join("::")
             )]

@@ -1,0 +1,122 @@
+//! The service on its sockets: gRPC for callers and operators, HTTP for those who run it.
+
+mod call;
+mod connections;
+mod convert;
+mod deadline;
+mod dispatch;
+mod health;
+mod idempotency;
+mod limits;
+mod operations;
+mod operator;
+mod status;
+
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio_util::task::AbortOnDropHandle;
+use tonic::service::Routes;
+use tonic_health::pb::health_server::HealthServer;
+use tracing::info;
+
+use self::connections::Connections;
+use self::dispatch::Dispatch;
+use self::health::Readiness;
+use self::idempotency::Idempotency;
+use self::operator::Operator;
+use crate::coordinator::Coordinator;
+use crate::policies::Policies;
+use crate::proto;
+use crate::proto::idempotency_service_server::IdempotencyServiceServer;
+use crate::proto::operator_service_server::OperatorServiceServer;
+
+pub use limits::Limits;
+
+/// Where to serve: two sockets that are already bound.
+#[derive(Debug)]
+pub struct Listeners {
+    /// For callers and operators: gRPC.
+    pub grpc: TcpListener,
+    /// For those who run the server: HTTP.
+    pub operations: TcpListener,
+}
+
+/// Everything that is served, and its bounds.
+#[derive(Debug)]
+pub struct Server {
+    /// Decides.
+    pub coordinator: Arc<Coordinator>,
+    /// The policies in force.
+    pub policies: Arc<Policies>,
+    /// What the transport accepts.
+    pub limits: Limits,
+}
+
+/// Why nothing could be served.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The contract that was compiled in cannot be described to clients.
+    #[error("the service's own description is broken: {0}")]
+    Reflection(#[from] tonic_reflection::server::Error),
+}
+
+impl Server {
+    /// Serves until `shutdown` ends, then drains: says it is not ready, stops accepting, answers held Begins, lets
+    /// the calls under way end within the drain time, returns. Dropping the future stops at once.
+    pub async fn run(
+        self,
+        listeners: Listeners,
+        shutdown: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<(), ServeError> {
+        let readiness = Readiness::new();
+        let dispatch = self.dispatch(&readiness)?;
+        let operations = operations::routes(readiness.clone());
+        let _operations =
+            AbortOnDropHandle::new(tokio::spawn(axum::serve(listeners.operations, operations).into_future()));
+        readiness.ask(&self.coordinator).await;
+        let mut connections = Connections::new(dispatch, self.limits);
+        tokio::select! {
+            () = shutdown => {}
+            () = connections.accept(&listeners.grpc) => {}
+            () = readiness.follow(&self.coordinator) => {}
+        }
+        info!("stopping: no new connections, the calls under way end");
+        readiness.drain();
+        drop(listeners.grpc);
+        self.coordinator.drain();
+        connections.drain().await;
+        Ok(())
+    }
+
+    fn dispatch(&self, readiness: &Readiness) -> Result<Dispatch, ServeError> {
+        let Limits { max_request_bytes, max_response_bytes, .. } = self.limits;
+        let idempotency = Idempotency {
+            coordinator: self.coordinator.clone(),
+            policies: self.policies.clone(),
+            max_response_bytes,
+        };
+        let operator = Operator {
+            coordinator: self.coordinator.clone(),
+            policies: self.policies.clone(),
+            max_response_bytes,
+        };
+        let calls = IdempotencyServiceServer::new(idempotency)
+            .max_decoding_message_size(max_request_bytes)
+            .max_encoding_message_size(max_response_bytes);
+        let operator = OperatorServiceServer::new(operator)
+            .max_decoding_message_size(max_request_bytes)
+            .max_encoding_message_size(max_response_bytes);
+        let descriptors = || {
+            tonic_reflection::server::Builder::configure()
+                .register_encoded_file_descriptor_set(proto::FILE_DESCRIPTOR_SET)
+                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        };
+        let others = Routes::new(operator)
+            .add_service(HealthServer::new(readiness.clone()))
+            .add_service(descriptors().build_v1()?)
+            .add_service(descriptors().build_v1alpha()?)
+            .prepare();
+        Ok(Dispatch::new(calls, others, self.limits.clone()))
+    }
+}

@@ -1,0 +1,96 @@
+//! A call whose arguments are right: what is decided, and by when.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::deadline::Deadline;
+use super::status::Failure;
+use crate::coordinator::{self, Begun, Coordinator, ListingFilter};
+use crate::domain::{Begin, Command, InForce, Key, Traceparent};
+use crate::storage::Cursor;
+
+/// What a call carries beside its message.
+#[derive(Clone, Debug)]
+pub(super) struct Context {
+    /// By when it has to be answered.
+    pub(super) deadline: Deadline,
+    /// Its caller's trace, where it sent a valid one.
+    pub(super) traceparent: Option<Traceparent>,
+}
+
+impl Context {
+    pub(super) fn of<T>(request: &tonic::Request<T>) -> Self {
+        let traceparent = request.metadata().get("traceparent").and_then(|value| value.to_str().ok());
+        Self { deadline: Deadline::of(request), traceparent: traceparent.and_then(Traceparent::parse) }
+    }
+}
+
+/// A command, the key it is about and the policy in force for it.
+#[derive(Debug)]
+pub(super) struct Call<C> {
+    pub(super) key: Key,
+    pub(super) in_force: Arc<InForce>,
+    pub(super) command: C,
+}
+
+impl<C: Command> Call<C> {
+    /// Decides a command that may write.
+    pub(super) async fn decide(
+        &self,
+        coordinator: &Coordinator,
+        deadline: Deadline,
+    ) -> Result<C::Answer, Failure> {
+        Ok(deadline.writing(self.run(coordinator, deadline)).await?)
+    }
+
+    /// Decides a command that only reads.
+    pub(super) async fn look(
+        &self,
+        coordinator: &Coordinator,
+        deadline: Deadline,
+    ) -> Result<C::Answer, Failure> {
+        Ok(deadline.reading(self.run(coordinator, deadline)).await?)
+    }
+
+    fn run(
+        &self,
+        coordinator: &Coordinator,
+        deadline: Deadline,
+    ) -> impl Future<Output = Result<C::Answer, coordinator::CallError>> {
+        coordinator.run(&self.key, &self.command, &self.in_force.policy, Some(deadline.instant()))
+    }
+}
+
+/// A Begin and how its caller wants it served.
+#[derive(Debug)]
+pub(super) struct BeginCall {
+    pub(super) call: Call<Begin>,
+    pub(super) wait: Duration,
+    pub(super) retry: bool,
+}
+
+impl BeginCall {
+    pub(super) async fn decide(
+        &self,
+        coordinator: &Coordinator,
+        deadline: Deadline,
+    ) -> Result<Begun, Failure> {
+        let call = coordinator::BeginCall {
+            key: &self.call.key,
+            begin: &self.call.command,
+            policy: &self.call.in_force.policy,
+            wait: self.wait,
+            deadline: Some(deadline.instant()),
+            retry: self.retry,
+        };
+        Ok(deadline.writing(coordinator.begin(&call)).await?)
+    }
+}
+
+/// Which page of which records.
+#[derive(Debug)]
+pub(super) struct ListCall {
+    pub(super) filter: ListingFilter,
+    pub(super) page_size: usize,
+    pub(super) after: Option<Cursor>,
+}

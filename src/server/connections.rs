@@ -1,0 +1,111 @@
+//! gRPC connections: accepted within bounds, kept for a bounded time, ended gracefully.
+//!
+//! This is HTTP/2 as hyper serves it rather than tonic's own server, which closes an aged connection without
+//! asking its client to go first, and cannot bound a drain.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use hyper::server::conn::http2::Builder;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rand::RngExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use super::dispatch::Dispatch;
+use super::limits::Limits;
+
+/// The pause after a failed accept: most often the process is out of file descriptors.
+const AFTER_FAILED_ACCEPT: Duration = Duration::from_millis(50);
+
+/// The connections that are open, and how to serve them.
+#[derive(Debug)]
+pub(super) struct Connections {
+    http2: Builder<TokioExecutor>,
+    dispatch: Dispatch,
+    limits: Limits,
+    draining: CancellationToken,
+    /// Dropping it closes them all.
+    open: JoinSet<()>,
+}
+
+impl Connections {
+    pub(super) fn new(dispatch: Dispatch, limits: Limits) -> Self {
+        let mut http2 = Builder::new(TokioExecutor::new());
+        http2
+            .timer(TokioTimer::new())
+            .auto_date_header(false)
+            .max_concurrent_streams(limits.max_concurrent_streams)
+            .max_header_list_size(limits.max_header_list_bytes)
+            .max_pending_accept_reset_streams(limits.max_pending_reset_streams)
+            .max_local_error_reset_streams(limits.max_error_reset_streams)
+            .keep_alive_interval(limits.keep_alive_interval)
+            .keep_alive_timeout(limits.keep_alive_timeout);
+        Self { http2, dispatch, limits, draining: CancellationToken::new(), open: JoinSet::new() }
+    }
+
+    /// Serves whoever connects, until dropped.
+    pub(super) async fn accept(&mut self, listener: &TcpListener) {
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                Some(_) = self.open.join_next() => continue,
+            };
+            match accepted {
+                Ok((stream, _)) if self.open.len() < self.limits.max_connections => self.serve(stream),
+                Ok(_) => debug!(most = self.limits.max_connections, "a connection too many was closed"),
+                Err(error) => {
+                    warn!(%error, "no connection could be accepted");
+                    tokio::time::sleep(AFTER_FAILED_ACCEPT).await;
+                }
+            }
+        }
+    }
+
+    fn serve(&mut self, stream: TcpStream) {
+        if let Err(error) = stream.set_nodelay(true) {
+            debug!(%error, "a connection keeps Nagle's delay");
+        }
+        let connection = self.http2.serve_connection(TokioIo::new(stream), self.dispatch.clone());
+        let draining = self.draining.clone();
+        let grace = self.limits.max_connection_age_grace;
+        let age = self.limits.max_connection_age.mul_f64(rand::rng().random_range(0.9..1.1));
+        self.open.spawn(async move {
+            let mut connection = pin!(connection);
+            let aged = async {
+                if age.is_zero() { std::future::pending().await } else { tokio::time::sleep(age).await }
+            };
+            let ended = tokio::select! {
+                ended = &mut connection => ended,
+                () = draining.cancelled() => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+                () = aged => {
+                    connection.as_mut().graceful_shutdown();
+                    match tokio::time::timeout(grace, connection).await {
+                        Ok(ended) => ended,
+                        Err(_) => return debug!("an aged connection was closed on its calls"),
+                    }
+                }
+            };
+            if let Err(error) = ended {
+                debug!(%error, "a connection ended");
+            }
+        });
+    }
+
+    /// Asks every client to go and lets the calls under way end, within `drain_time`; then closes what is left.
+    pub(super) async fn drain(mut self) {
+        self.draining.cancel();
+        let all_ended = async { while self.open.join_next().await.is_some() {} };
+        if tokio::time::timeout(self.limits.drain_time, all_ended).await.is_err() {
+            let drain_time = self.limits.drain_time;
+            warn!(open = self.open.len(), ?drain_time, "connections were closed on their calls");
+        } else {
+            info!("every call has ended");
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! `semel.v1.IdempotencyService`: each method has its message taken apart, decided and answered.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tonic::{Request, Response, Status};
+
+use super::call::Context;
+use super::convert;
+use crate::coordinator::{Coordinator, in_key_order};
+use crate::policies::Policies;
+use crate::proto;
+use crate::proto::idempotency_service_server::IdempotencyService;
+
+/// For the services that perform side effects.
+#[derive(Debug)]
+pub(super) struct Idempotency {
+    pub(super) coordinator: Arc<Coordinator>,
+    pub(super) policies: Arc<Policies>,
+    pub(super) max_response_bytes: usize,
+}
+
+#[tonic::async_trait]
+impl IdempotencyService for Idempotency {
+    async fn begin(
+        &self,
+        request: Request<proto::BeginRequest>,
+    ) -> Result<Response<proto::BeginResponse>, Status> {
+        let context = Context::of(&request);
+        let call = convert::begin(request.into_inner(), &context, self.coordinator.now(), &self.policies)?;
+        let begun = call.decide(&self.coordinator, context.deadline).await?;
+        Ok(Response::new(convert::begin_response(begun)))
+    }
+
+    async fn complete(
+        &self,
+        request: Request<proto::CompleteRequest>,
+    ) -> Result<Response<proto::CompleteResponse>, Status> {
+        let deadline = Context::of(&request).deadline;
+        let call = convert::complete(request.into_inner(), &self.policies)?;
+        let completed = call.decide(&self.coordinator, deadline).await?;
+        Ok(Response::new(convert::complete_response(&completed)))
+    }
+
+    async fn abort(
+        &self,
+        request: Request<proto::AbortRequest>,
+    ) -> Result<Response<proto::AbortResponse>, Status> {
+        let deadline = Context::of(&request).deadline;
+        let call = convert::abort(request.into_inner(), &self.policies)?;
+        let aborted = call.decide(&self.coordinator, deadline).await?;
+        Ok(Response::new(convert::abort_response(aborted)))
+    }
+
+    async fn lookup(
+        &self,
+        request: Request<proto::LookupRequest>,
+    ) -> Result<Response<proto::LookupResponse>, Status> {
+        let deadline = Context::of(&request).deadline;
+        let call = convert::lookup(request.into_inner(), &self.policies)?;
+        let kept = call.look(&self.coordinator, deadline).await?;
+        Ok(Response::new(convert::lookup_response(&call, &kept, self.coordinator.now())))
+    }
+
+    async fn renew(
+        &self,
+        request: Request<proto::RenewRequest>,
+    ) -> Result<Response<proto::RenewResponse>, Status> {
+        let deadline = Context::of(&request).deadline;
+        let call = convert::renew(request.into_inner(), &self.policies)?;
+        let renewed = call.decide(&self.coordinator, deadline).await?;
+        Ok(Response::new(convert::renew_response(renewed)))
+    }
+
+    async fn save_checkpoint(
+        &self,
+        request: Request<proto::SaveCheckpointRequest>,
+    ) -> Result<Response<proto::SaveCheckpointResponse>, Status> {
+        let deadline = Context::of(&request).deadline;
+        let call = convert::save_checkpoint(request.into_inner(), &self.policies)?;
+        let saved = call.decide(&self.coordinator, deadline).await?;
+        Ok(Response::new(convert::save_checkpoint_response(saved)))
+    }
+
+    async fn batch_begin(
+        &self,
+        request: Request<proto::BatchBeginRequest>,
+    ) -> Result<Response<proto::BatchBeginResponse>, Status> {
+        let context = Context::of(&request);
+        let requests = request.into_inner().requests;
+        convert::check_batch(requests.len())?;
+        let now = self.coordinator.now();
+        let calls = requests.into_iter().map(|request| {
+            let call = convert::begin(request, &context, now, &self.policies);
+            (call.as_ref().ok().map(|begin| begin.call.key.clone()), call)
+        });
+        let slots = in_key_order(calls, |call| async {
+            let mut call = call?;
+            // A batch does not wait: whom it would wait for may be in it.
+            call.wait = Duration::ZERO;
+            call.decide(&self.coordinator, context.deadline).await
+        })
+        .await;
+        Ok(Response::new(convert::batch_begin_response(slots, self.max_response_bytes)))
+    }
+
+    async fn batch_complete(
+        &self,
+        request: Request<proto::BatchCompleteRequest>,
+    ) -> Result<Response<proto::BatchCompleteResponse>, Status> {
+        let deadline = Context::of(&request).deadline;
+        let requests = request.into_inner().requests;
+        convert::check_batch(requests.len())?;
+        let calls = requests.into_iter().map(|request| {
+            let call = convert::complete(request, &self.policies);
+            (call.as_ref().ok().map(|call| call.key.clone()), call)
+        });
+        let slots =
+            in_key_order(calls, |call| async { call?.decide(&self.coordinator, deadline).await }).await;
+        Ok(Response::new(convert::batch_complete_response(slots, self.max_response_bytes)))
+    }
+}

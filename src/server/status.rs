@@ -1,0 +1,229 @@
+//! What went wrong, as gRPC says it: code, reason, details.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
+use uuid::Uuid;
+
+use crate::coordinator::CallError;
+use crate::domain::{Reason, Refusal, Violation};
+use crate::proto;
+
+/// What `google.rpc.ErrorInfo.domain` carries.
+const DOMAIN: &str = "semel.v1";
+
+/// The most fields that one error names: statuses travel in headers, which clients bound.
+const MOST_FIELDS: usize = 12;
+
+/// An error on its way to a caller: as the status of a call, or in its slot of a batch.
+#[derive(Debug)]
+pub(super) struct Failure {
+    reason: Reason,
+    message: String,
+    fields: Vec<FieldViolation>,
+    /// What programs may want to know beside the reason. Never a key, never anything a caller sent.
+    metadata: Option<(&'static str, String)>,
+}
+
+impl Failure {
+    /// A failure for `reason`, in the words of `message`.
+    pub(super) fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into(), fields: Vec::new(), metadata: None }
+    }
+
+    /// Arguments that were refused, each with its path, in the order of the contract's fields.
+    pub(super) fn arguments(wrong: Vec<(Cow<'static, str>, Violation)>) -> Self {
+        let reason = wrong.first().map_or(Reason::Internal, |(_, violation)| violation.reason);
+        let more = wrong.len().saturating_sub(MOST_FIELDS);
+        let fields: Vec<FieldViolation> = wrong
+            .into_iter()
+            .take(MOST_FIELDS)
+            .map(|(path, violation)| FieldViolation::new(path, violation.problem))
+            .collect();
+        let mut message = String::new();
+        for field in &fields {
+            if !message.is_empty() {
+                message.push_str(". ");
+            }
+            message.push_str(&field.field);
+            message.push(' ');
+            message.push_str(&field.description);
+        }
+        if more > 0 {
+            message.push_str(". ");
+            message.push_str(&more.to_string());
+            message.push_str(" more fields are wrong");
+        }
+        Self { reason, message, fields, metadata: None }
+    }
+
+    /// More requests than a batch may have.
+    pub(super) fn batch_too_large(items: usize, most: usize) -> Self {
+        let problem =
+            format!("has {items} items; at most {most} are allowed, send the rest in another batch");
+        Self {
+            metadata: Some(("max_items", most.to_string())),
+            ..Self::arguments(vec![("requests".into(), Violation::new(Reason::BatchTooLarge, problem))])
+        }
+    }
+
+    /// An answer for which there was no room left in the batch's.
+    pub(super) fn response_too_large() -> Self {
+        Self::new(
+            Reason::ResponseTooLarge,
+            "the answer does not fit the batch's response; what was asked for has happened: send this item alone, \
+             unchanged, to be told the answer",
+        )
+    }
+
+    /// A bug, to be found in the log by `id`.
+    pub(super) fn internal(id: Uuid) -> Self {
+        Self {
+            metadata: Some(("id", id.to_string())),
+            ..Self::new(
+                Reason::Internal,
+                format!("semel has a bug; its log has more under {id}. Send the same call again"),
+            )
+        }
+    }
+
+    fn code(&self) -> Code {
+        code(self.reason)
+    }
+}
+
+impl From<CallError> for Failure {
+    fn from(error: CallError) -> Self {
+        let (reason, metadata) = match error {
+            CallError::Refused(refusal) => (refusal.reason(), refusal_metadata(refusal)),
+            CallError::TooManyWaiters => (Reason::TooManyWaiters, None),
+            CallError::StoreUnavailable => (Reason::StoreUnavailable, None),
+            CallError::StoreOutcomeUnknown => (Reason::StoreOutcomeUnknown, None),
+            CallError::NotListed => (Reason::NotListed, None),
+        };
+        Self { metadata, ..Self::new(reason, error.to_string()) }
+    }
+}
+
+/// Whether a later fence was granted: then the side effect may have run twice.
+fn refusal_metadata(refusal: Refusal) -> Option<(&'static str, String)> {
+    match refusal {
+        Refusal::FenceLost { superseded } => Some(("superseded", superseded.to_string())),
+        Refusal::FingerprintMismatch
+        | Refusal::KeyExpired
+        | Refusal::AttemptEnded
+        | Refusal::AlreadyCompleted
+        | Refusal::ResultConflict
+        | Refusal::CheckpointConflict
+        | Refusal::CheckpointLimit
+        | Refusal::StateConflict
+        | Refusal::KeyNotFound => None,
+    }
+}
+
+impl From<Failure> for Status {
+    fn from(failure: Failure) -> Self {
+        let code = failure.code();
+        let metadata: HashMap<String, String> =
+            failure.metadata.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        let mut details = ErrorDetails::with_error_info(failure.reason.as_str(), DOMAIN, metadata);
+        if !failure.fields.is_empty() {
+            details.set_bad_request(failure.fields);
+        }
+        if let Some(pause) = retry_after(failure.reason) {
+            details.set_retry_info(Some(pause));
+        }
+        Self::with_error_details(code, failure.message, details)
+    }
+}
+
+impl From<Failure> for proto::ItemError {
+    fn from(failure: Failure) -> Self {
+        Self {
+            code: i32::from(failure.code()),
+            reason: failure.reason.as_str().to_owned(),
+            message: failure.message,
+        }
+    }
+}
+
+const fn code(reason: Reason) -> Code {
+    match reason {
+        Reason::InvalidKey
+        | Reason::InvalidAttemptId
+        | Reason::InvalidFence
+        | Reason::InvalidFingerprint
+        | Reason::FingerprintRequired
+        | Reason::InvalidDuration
+        | Reason::InvalidResult
+        | Reason::ResultTooLarge
+        | Reason::InvalidDisposition
+        | Reason::InvalidCheckpoint
+        | Reason::InvalidLabels
+        | Reason::InvalidDetail
+        | Reason::InvalidResolution
+        | Reason::InvalidPage
+        | Reason::BatchTooLarge => Code::InvalidArgument,
+        Reason::FingerprintMismatch
+        | Reason::KeyExpired
+        | Reason::ResultConflict
+        | Reason::AlreadyCompleted
+        | Reason::CheckpointConflict
+        | Reason::CheckpointLimit
+        | Reason::StateConflict
+        | Reason::NotListed => Code::FailedPrecondition,
+        Reason::FenceLost | Reason::AttemptEnded => Code::Aborted,
+        Reason::KeyNotFound => Code::NotFound,
+        Reason::QuotaExceeded | Reason::TooManyWaiters | Reason::ResponseTooLarge => Code::ResourceExhausted,
+        Reason::StoreUnavailable | Reason::StoreOutcomeUnknown => Code::Unavailable,
+        Reason::CredentialRequired | Reason::CredentialInvalid => Code::Unauthenticated,
+        Reason::TenantNotAllowed | Reason::RoleRequired => Code::PermissionDenied,
+        Reason::Internal => Code::Internal,
+    }
+}
+
+/// The pause after which the same call is worth sending again, where it is.
+const fn retry_after(reason: Reason) -> Option<Duration> {
+    match reason {
+        Reason::TooManyWaiters | Reason::StoreUnavailable | Reason::QuotaExceeded => {
+            Some(Duration::from_secs(1))
+        }
+        // The call may have taken effect: its caller should learn that soon.
+        Reason::StoreOutcomeUnknown => Some(Duration::from_millis(200)),
+        Reason::InvalidKey
+        | Reason::InvalidAttemptId
+        | Reason::InvalidFence
+        | Reason::InvalidFingerprint
+        | Reason::FingerprintRequired
+        | Reason::InvalidDuration
+        | Reason::InvalidResult
+        | Reason::ResultTooLarge
+        | Reason::InvalidDisposition
+        | Reason::InvalidCheckpoint
+        | Reason::InvalidLabels
+        | Reason::InvalidDetail
+        | Reason::InvalidResolution
+        | Reason::InvalidPage
+        | Reason::BatchTooLarge
+        | Reason::FingerprintMismatch
+        | Reason::KeyExpired
+        | Reason::ResultConflict
+        | Reason::AlreadyCompleted
+        | Reason::CheckpointConflict
+        | Reason::CheckpointLimit
+        | Reason::StateConflict
+        | Reason::NotListed
+        | Reason::FenceLost
+        | Reason::AttemptEnded
+        | Reason::KeyNotFound
+        | Reason::ResponseTooLarge
+        | Reason::CredentialRequired
+        | Reason::CredentialInvalid
+        | Reason::TenantNotAllowed
+        | Reason::RoleRequired
+        | Reason::Internal => None,
+    }
+}
