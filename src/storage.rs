@@ -8,7 +8,14 @@ use uuid::Uuid;
 
 use crate::domain::{Key, Record, Tenant, Timestamp};
 
+#[cfg(feature = "test-support")]
+pub mod conformance;
+pub mod embedded;
+#[cfg(feature = "test-support")]
+pub mod fault_injecting;
 pub mod memory;
+pub mod metered;
+pub mod record_codec;
 
 /// Keeps one record per key and changes it only under a condition.
 ///

@@ -1,0 +1,472 @@
+//! Records in a directory of this machine, on fjall. docs/adr/0003-embedded-engine.md says why it is built so.
+//!
+//! One thread, the committer, does all the writing: whatever waits when it is free becomes one batch and one sync.
+//! A write is acknowledged, and seen by any read, after that sync.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::thread::{self, JoinHandle};
+
+use async_trait::async_trait;
+use fjall::{UserKey, UserValue};
+use tokio::sync::oneshot;
+
+use self::committer::{Committer, Current, Next, Request, Verdict};
+use self::directory::DataDirectory;
+use self::engine::Engine;
+use self::journal_check::sync_directory;
+use self::recent::Recent;
+use super::record_codec::{Head, decode, decode_head, encode_into};
+use super::{Cursor, Freshness, Page, Put, Scan, Scope, Store, StoreError, Versioned, Write, WriteId};
+use crate::domain::{Key, Record, Tenant, Timestamp};
+
+mod committer;
+mod directory;
+mod engine;
+mod journal_check;
+mod recent;
+mod settings;
+
+pub use directory::DirectoryError;
+pub use journal_check::JournalError;
+pub use settings::Settings;
+
+/// The most bytes of records in a page.
+const PAGE_BYTES: usize = 8 * 1024 * 1024;
+/// The most rows that one request to the committer reclaims, so that writes wait little behind it.
+const RECLAIM_AT_ONCE: usize = 256;
+/// A bulk load hands over this much at once.
+const LOAD_RECORDS: usize = 4096;
+const LOAD_BYTES: usize = 4 * 1024 * 1024;
+
+/// Why the store did not open.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// The journal is damaged, or cannot be read.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The engine does not open its files.
+    #[error("the data directory {directory} holds files that cannot be opened: {problem}")]
+    Engine {
+        /// The data directory.
+        directory: String,
+        /// What is wrong.
+        problem: String,
+    },
+}
+
+/// A store on a directory. Dropping it closes it.
+pub struct EmbeddedStore {
+    shared: Arc<Shared>,
+    requests: Sender<Request>,
+    committer: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What the committer and the readers share.
+struct Shared {
+    settings: Settings,
+    directory: DataDirectory,
+    /// Empty while the engine is being reopened, and when that failed. Only the committer puts something else in.
+    engine: RwLock<Option<Engine>>,
+    recent: Recent,
+    /// Why writes are not expected to work now.
+    trouble: Mutex<Option<String>>,
+    stats: Counters,
+}
+
+/// What the store has done since it was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Batches written, each with one sync.
+    pub commits: u64,
+    /// Records written or reclaimed in them.
+    pub changes: u64,
+    /// Records that reads and scans took from the engine.
+    pub records_read: u64,
+    /// Reads that were answered from memory.
+    pub recent_hits: u64,
+}
+
+#[derive(Default)]
+struct Counters {
+    commits: AtomicU64,
+    changes: AtomicU64,
+    records_read: AtomicU64,
+    recent_hits: AtomicU64,
+}
+
+impl Counters {
+    fn count_commit(&self, changes: usize) {
+        self.commits.fetch_add(1, Ordering::Relaxed);
+        self.changes.fetch_add(changes as u64, Ordering::Relaxed);
+    }
+}
+
+impl Shared {
+    fn slot(&self) -> RwLockReadGuard<'_, Option<Engine>> {
+        // A panic leaves either an engine or none behind.
+        self.engine.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Opens the engine of a directory, new or old.
+    fn open_engine(directory: &DataDirectory, settings: &Settings) -> Result<Engine, OpenError> {
+        let failed = |problem: String| OpenError::Engine {
+            directory: directory.path().display().to_string(),
+            problem,
+        };
+        let path = Engine::directory(directory.path());
+        if !path.exists() {
+            create(directory, settings).map_err(failed)?;
+        }
+        let checked = journal_check::check(&path)?;
+        tracing::info!(batches = checked.batches, bytes = checked.bytes, "the journal was checked");
+        if let Some(cut) = &checked.cut {
+            let (file, offset, what) = (cut.path.display(), cut.offset, &cut.what);
+            if cut.was_complete {
+                tracing::error!(
+                    %file, offset, what,
+                    "the last batch of the journal was damaged and is dropped: its writes may have been acknowledged"
+                );
+            } else {
+                tracing::warn!(
+                    %file, offset, what,
+                    "the last batch of the journal was incomplete and is dropped: it was not acknowledged"
+                );
+            }
+        }
+        Engine::open(&path, settings).map_err(failed)
+    }
+
+    /// Closes the engine and opens it from disk. Reads wait meanwhile.
+    fn reopen(&self) -> Result<(), String> {
+        // The engine that is there serves reads; it is not given up for an attempt that cannot succeed.
+        let journal = journal_check::bytes_on_disk(&Engine::directory(self.directory.path()))
+            .map_err(|error| error.to_string())?;
+        self.directory.check_room(self.settings.free_space_reserve_bytes.saturating_add(journal))?;
+        let mut slot = self.engine.write().unwrap_or_else(PoisonError::into_inner);
+        drop(slot.take());
+        self.recent.clear();
+        *slot = Some(Self::open_engine(&self.directory, &self.settings).map_err(|error| error.to_string())?);
+        Ok(())
+    }
+
+    fn close(&self) {
+        drop(self.engine.write().unwrap_or_else(PoisonError::into_inner).take());
+        self.recent.clear();
+    }
+
+    /// Notes why writes do not work, or that they do; the log gets each change.
+    fn set_trouble(&self, trouble: Option<String>) {
+        let mut current = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        match (&*current, &trouble) {
+            (None, Some(cause)) => tracing::error!(cause, "writes are refused"),
+            (Some(_), None) => tracing::info!("writes are accepted again"),
+            _ => {}
+        }
+        *current = trouble;
+    }
+
+    /// Runs `read` on the engine, away from the runtime's own threads: it may touch the disk.
+    async fn read<T: Send + 'static>(
+        self: &Arc<Self>,
+        read: impl FnOnce(&Self, &Engine) -> Result<T, String> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let shared = Arc::clone(self);
+        let read = move || {
+            let slot = shared.slot();
+            let engine = slot.as_ref().ok_or("the engine is not open")?;
+            read(&shared, engine)
+        };
+        match tokio::task::spawn_blocking(read).await {
+            Ok(result) => result.map_err(StoreError::Unavailable),
+            Err(error) => Err(StoreError::Unavailable(format!("the read did not end: {error}"))),
+        }
+    }
+
+    fn decode(&self, bytes: &UserValue) -> Result<Versioned, String> {
+        self.stats.records_read.fetch_add(1, Ordering::Relaxed);
+        decode(bytes).map_err(|error| error.to_string())
+    }
+}
+
+/// Makes a new engine directory, which appears under its name only when it is whole.
+fn create(directory: &DataDirectory, settings: &Settings) -> Result<(), String> {
+    let unfinished = directory.path().join("engine.creating");
+    let failed = |error: std::io::Error| error.to_string();
+    if unfinished.exists() {
+        // Nothing was ever written to it.
+        fs::remove_dir_all(&unfinished).map_err(failed)?;
+    }
+    drop(Engine::open(&unfinished, settings)?);
+    sync_directories(&unfinished).map_err(failed)?;
+    fs::rename(&unfinished, Engine::directory(directory.path())).map_err(failed)?;
+    directory.sync().map_err(failed)
+}
+
+/// Makes the names in a directory and in those below it durable.
+fn sync_directories(directory: &Path) -> std::io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            sync_directories(&entry.path())?;
+        }
+    }
+    sync_directory(directory)
+}
+
+impl EmbeddedStore {
+    /// Opens the store, or makes a new one where the directory is empty. This blocks: it reads the journal.
+    pub fn open(settings: Settings) -> Result<Self, OpenError> {
+        let directory = DataDirectory::take(&settings.directory)?;
+        let engine = Shared::open_engine(&directory, &settings)?;
+        let shared = Arc::new(Shared {
+            recent: Recent::new(settings.record_cache_bytes()),
+            settings,
+            directory,
+            engine: RwLock::new(Some(engine)),
+            trouble: Mutex::new(None),
+            stats: Counters::default(),
+        });
+        let (requests, receiver) = mpsc::channel();
+        let committer = Committer::new(Arc::clone(&shared), receiver);
+        let committer = thread::Builder::new()
+            .name("semel-committer".to_owned())
+            .spawn(move || committer.run())
+            .map_err(|error| OpenError::Engine {
+                directory: shared.directory.path().display().to_string(),
+                problem: format!("no thread for the committer: {error}"),
+            })?;
+        Ok(Self { shared, requests, committer: Mutex::new(Some(committer)) })
+    }
+
+    /// Ends the store: what was accepted is synced, what still waits is refused as unavailable, and the directory
+    /// may be opened again. This blocks for a moment. A second call does nothing.
+    pub fn close(&self) {
+        let committer = self.committer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(committer) = committer {
+            // Should the committer be gone, there is nobody to tell.
+            drop(self.requests.send(Request::Close));
+            if committer.join().is_err() {
+                self.shared.close();
+            }
+        }
+    }
+
+    /// What it has done so far.
+    pub fn stats(&self) -> Stats {
+        let Counters { commits, changes, records_read, recent_hits } = &self.shared.stats;
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Stats {
+            commits: load(commits),
+            changes: load(changes),
+            records_read: load(records_read),
+            recent_hits: load(recent_hits),
+        }
+    }
+
+    /// Stores many records, whatever is there, with one sync for thousands. This blocks; it must not be called
+    /// from a runtime's own thread. After an error some of them are stored.
+    pub fn load(&self, records: impl IntoIterator<Item = (Key, Versioned)>) -> Result<u64, StoreError> {
+        let mut total = 0;
+        let mut in_flight: Option<oneshot::Receiver<Result<(), StoreError>>> = None;
+        let mut records = records.into_iter().peekable();
+        while records.peek().is_some() {
+            let mut chunk = Vec::with_capacity(LOAD_RECORDS);
+            let mut bytes = 0;
+            while let Some((key, current)) =
+                records.next_if(|_| chunk.len() < LOAD_RECORDS && bytes < LOAD_BYTES)
+            {
+                let next = encoded(current.write_id, &current.record);
+                bytes += next.value.len();
+                chunk.push((UserKey::from(key.to_bytes()), next));
+            }
+            total += chunk.len() as u64;
+            let (reply, answer) = oneshot::channel();
+            self.submit(Request::Load { records: chunk, reply })?;
+            // One chunk is encoded while the one before is written.
+            if let Some(before) = in_flight.replace(answer) {
+                before.blocking_recv().map_err(|_| lost())??;
+            }
+        }
+        if let Some(last) = in_flight {
+            last.blocking_recv().map_err(|_| lost())??;
+        }
+        Ok(total)
+    }
+
+    fn submit(&self, request: Request) -> Result<(), StoreError> {
+        self.requests.send(request).map_err(|_| StoreError::Unavailable("the store is closed".to_owned()))
+    }
+
+    fn current(&self, current: Option<Current>) -> Result<Option<Versioned>, StoreError> {
+        match current {
+            None => Ok(None),
+            Some(Current::Decoded(current)) => Ok(Some(current)),
+            Some(Current::Stored(bytes)) => {
+                self.shared.decode(&bytes).map(Some).map_err(StoreError::Unavailable)
+            }
+        }
+    }
+}
+
+impl Drop for EmbeddedStore {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl fmt::Debug for EmbeddedStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EmbeddedStore")
+            .field("directory", &self.shared.settings.directory)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The committer went away with the request.
+fn lost() -> StoreError {
+    StoreError::OutcomeUnknown("the committer ended before it answered".to_owned())
+}
+
+fn encoded(write_id: WriteId, record: &Arc<Record>) -> Next {
+    thread_local! {
+        static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    }
+    const KEPT_BYTES: usize = 64 * 1024;
+    let value = BUFFER.with_borrow_mut(|buffer| {
+        buffer.clear();
+        encode_into(write_id, record, buffer);
+        let value = UserValue::from(buffer.as_slice());
+        buffer.shrink_to(KEPT_BYTES);
+        value
+    });
+    Next { head: Head::of(write_id, record), value, record: Arc::clone(record) }
+}
+
+/// What the keys of a tenant's records begin with, as [`Key::to_bytes`] writes them; of everybody's, nothing.
+fn prefix(tenant: Option<&Tenant>) -> Vec<u8> {
+    tenant.map_or_else(Vec::new, |tenant| {
+        let text = tenant.as_str().as_bytes();
+        // A tenant is at most 128 bytes long.
+        let mut prefix = vec![u8::try_from(text.len()).unwrap_or(u8::MAX)];
+        prefix.extend_from_slice(text);
+        prefix
+    })
+}
+
+fn page(shared: &Shared, engine: &Engine, scan: &Scan) -> Result<Page, String> {
+    let prefix = prefix(scan.tenant.as_ref());
+    let after = scan.after.as_ref().map(|cursor| cursor.0.as_slice());
+    let limit = scan.limit.max(1);
+    let mut page = Page { records: Vec::new(), next: None };
+    let mut bytes = 0;
+    let mut add = |key: &UserKey, value: &UserValue| -> Result<bool, String> {
+        let typed = Key::from_bytes(key).ok_or("a stored key is malformed")?;
+        page.records.push((typed, shared.decode(value)?));
+        bytes += value.len();
+        let full = page.records.len() >= limit || bytes >= PAGE_BYTES;
+        if full {
+            page.next = Some(Cursor(key.to_vec()));
+        }
+        Ok(full)
+    };
+    match scan.scope {
+        Scope::All => {
+            for entry in engine.records(&prefix, after) {
+                let (key, value) = entry?;
+                if add(&key, &value)? {
+                    break;
+                }
+            }
+        }
+        Scope::Open => {
+            for key in engine.open_keys(&prefix, after) {
+                let key = key?;
+                // A record that was settled or reclaimed since its key was read is no longer open.
+                let Some(value) = engine.get(&key)? else { continue };
+                if decode_head(&value).map_err(|error| error.to_string())?.open && add(&key, &value)? {
+                    break;
+                }
+            }
+        }
+    }
+    Ok(page)
+}
+
+#[async_trait]
+impl Store for EmbeddedStore {
+    async fn get(&self, key: &Key, freshness: Freshness) -> Result<Option<Versioned>, StoreError> {
+        let key = UserKey::from(key.to_bytes());
+        match freshness {
+            Freshness::Acknowledged => {
+                if let Some(current) = self.shared.recent.get(&key) {
+                    self.shared.stats.recent_hits.fetch_add(1, Ordering::Relaxed);
+                    return Ok(Some(current));
+                }
+                self.shared
+                    .read(move |shared, engine| {
+                        engine.get(&key)?.map(|bytes| shared.decode(&bytes)).transpose()
+                    })
+                    .await
+            }
+            // Whatever was sent before, its sender gone or not, is decided before this.
+            Freshness::Serial => {
+                let (reply, answer) = oneshot::channel();
+                self.submit(Request::Read { key, reply })?;
+                // It wrote nothing, so nothing of it is unknown.
+                let current = answer.await.map_err(|_| {
+                    StoreError::Unavailable("the committer ended before it answered".to_owned())
+                })??;
+                self.current(current)
+            }
+        }
+    }
+
+    async fn compare_and_put(&self, write: &Write) -> Result<Put, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.submit(Request::Put(committer::Put {
+            key: UserKey::from(write.key.to_bytes()),
+            expected: write.expected,
+            next: encoded(write.write_id, &write.next),
+            reply,
+        }))?;
+        match answer.await.map_err(|_| lost())?? {
+            Verdict::Applied => Ok(Put::Applied),
+            Verdict::Conflict(current) => Ok(Put::Conflict(self.current(current)?)),
+        }
+    }
+
+    async fn scan(&self, scan: &Scan) -> Result<Page, StoreError> {
+        let scan = scan.clone();
+        self.shared.read(move |shared, engine| page(shared, engine, &scan)).await
+    }
+
+    async fn reclaim(&self, now: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        let mut reclaimed = 0;
+        let mut after: Option<UserKey> = None;
+        while reclaimed < limit {
+            let most = RECLAIM_AT_ONCE.min(limit - reclaimed);
+            let entries: Vec<UserKey> =
+                self.shared.read(move |_, engine| engine.due(now, after).take(most).collect()).await?;
+            let Some(last) = entries.last() else { break };
+            after = Some(last.clone());
+            let (reply, answer) = oneshot::channel();
+            self.submit(Request::Reclaim { entries, now, reply })?;
+            reclaimed += answer.await.map_err(|_| lost())??;
+        }
+        Ok(reclaimed)
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        let trouble = self.shared.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        trouble.map_or(Ok(()), |cause| Err(StoreError::Unavailable(cause)))
+    }
+}

@@ -1,0 +1,104 @@
+//! The data directory: who owns it, and how much room its file system has.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use super::journal_check::sync_directory;
+
+/// Why the directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DirectoryError {
+    /// Somebody else has it.
+    #[error(
+        "the data directory {path} is in use by another process{owner}: stop that process first, or give this \
+         one a directory of its own"
+    )]
+    Locked {
+        /// The directory.
+        path: PathBuf,
+        /// Its owner, where it says so.
+        owner: String,
+    },
+    /// The file system said no.
+    #[error(
+        "the data directory {path} cannot be used: {source}. It must exist or be creatable, and this process \
+         must be allowed to read and write it"
+    )]
+    Unusable {
+        /// The directory.
+        path: PathBuf,
+        /// What it said.
+        source: io::Error,
+    },
+}
+
+/// A directory that this process owns until this is dropped.
+#[derive(Debug)]
+pub(super) struct DataDirectory {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl DataDirectory {
+    /// Makes the directory where there is none, and takes it.
+    pub(super) fn take(path: &Path) -> Result<Self, DirectoryError> {
+        let unusable = |source| DirectoryError::Unusable { path: path.to_path_buf(), source };
+        fs::create_dir_all(path).map_err(unusable)?;
+        let mut lock = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path.join("lock"))
+            .map_err(unusable)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut owner = String::new();
+                let owner = match lock.read_to_string(&mut owner) {
+                    Ok(_) if !owner.trim().is_empty() => format!(" (process {})", owner.trim()),
+                    _ => String::new(),
+                };
+                return Err(DirectoryError::Locked { path: path.to_path_buf(), owner });
+            }
+            Err(TryLockError::Error(source)) => return Err(unusable(source)),
+        }
+        // Only for the message above, so it need not be durable.
+        lock.set_len(0)
+            .and_then(|()| lock.rewind())
+            .and_then(|()| writeln!(lock, "{}", std::process::id()))
+            .map_err(unusable)?;
+        Ok(Self { path: path.to_path_buf(), _lock: lock })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Makes its entries, and its own in the directory above, durable.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        sync_directory(&self.path)?;
+        match self.path.canonicalize()?.parent() {
+            Some(parent) => sync_directory(parent),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether at least `bytes` are free for this process; if not, in words.
+    pub(super) fn check_room(&self, bytes: u64) -> Result<(), String> {
+        let free = match nix::sys::statvfs::statvfs(&self.path) {
+            Ok(fs) => fs.blocks_available().saturating_mul(fs.fragment_size()),
+            Err(error) => {
+                return Err(format!("the free space of {} is unknown: {error}", self.path.display()));
+            }
+        };
+        if free < bytes {
+            return Err(format!(
+                "the file system of {} has {free} bytes free, and {bytes} are kept in reserve: make room",
+                self.path.display()
+            ));
+        }
+        Ok(())
+    }
+}

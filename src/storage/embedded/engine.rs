@@ -1,0 +1,282 @@
+//! fjall, as this store uses it: three keyspaces, one kind of batch, no write that is seen before it is synced.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use fjall::compaction::Leveled;
+use fjall::{
+    AbstractTree, CompressionType, Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode,
+    UserKey, UserValue,
+};
+
+use super::journal_check::Mark;
+use super::settings::Settings;
+use crate::domain::Timestamp;
+use crate::storage::record_codec::Head;
+
+/// The engine's own threads flush and compact; more than one would spin while the other compacts.
+const WORKERS: usize = 1;
+const CACHED_FILES: usize = 512;
+const TABLE_BYTES: u64 = 16 * 1024 * 1024;
+/// Above these the engine itself would hold a commit back, in a loop that does not look whether its worker lives.
+const MOST_SEALED_MEMTABLES: usize = 2;
+const MOST_L0_RUNS: usize = 24;
+
+/// An open database. What a read finds in it is on disk: the engine changes its memory after the sync.
+pub(super) struct Engine {
+    database: Database,
+    /// [`crate::domain::Key::to_bytes`] → record.
+    records: Keyspace,
+    /// The same key, for each record that is open → nothing.
+    open: Keyspace,
+    /// [`reclaim_key`], for each record → nothing; and the mark of the last batch.
+    reclaim: Keyspace,
+    write_buffer_bytes: u64,
+    next_ordinal: AtomicU64,
+}
+
+/// What became of a batch.
+#[derive(Debug)]
+pub(super) enum CommitError {
+    /// The engine refused it before it wrote anything.
+    NotWritten(String),
+    /// It may be in the journal, and is not in memory.
+    Unknown(String),
+}
+
+impl Engine {
+    /// Opens the database in `directory`, or makes a new one. The journal must have been checked.
+    pub(super) fn open(directory: &Path, settings: &Settings) -> Result<Self, String> {
+        // The engine asserts what it expects of its files.
+        catch_unwind(AssertUnwindSafe(|| Self::open_unguarded(directory, settings)))
+            .unwrap_or_else(|panic| Err(format!("the engine gave up on its files: {}", panic_text(&*panic))))
+    }
+
+    fn open_unguarded(directory: &Path, settings: &Settings) -> Result<Self, String> {
+        let failed = |error: fjall::Error| describe(&error);
+        let database = Database::builder(directory)
+            .cache_size(settings.block_cache_bytes())
+            .worker_threads(WORKERS)
+            .max_cached_files(Some(CACHED_FILES))
+            .max_journaling_size(settings.journal_bytes.max(Settings::LEAST_JOURNAL_BYTES))
+            .journal_compression(CompressionType::None)
+            .manual_journal_persist(true)
+            .open()
+            .map_err(failed)?;
+        let keyspace = |name: &str| {
+            database
+                .keyspace(name, || {
+                    KeyspaceCreateOptions::default()
+                        .manual_journal_persist(true)
+                        // This is fixed when the keyspace is made; `rotate` follows the settings of today.
+                        .max_memtable_size(u64::MAX)
+                        .compaction_strategy(Arc::new(Leveled::default().with_table_target_size(TABLE_BYTES)))
+                })
+                .map_err(failed)
+        };
+        let (records, open, reclaim) = (keyspace("records")?, keyspace("open")?, keyspace("reclaim")?);
+        let next_ordinal = match reclaim.get(Mark::KEY).map_err(failed)? {
+            Some(bytes) => {
+                Mark::from_bytes(&bytes).ok_or("the mark of the last batch is malformed")?.ordinal + 1
+            }
+            None => 0,
+        };
+        Ok(Self {
+            database,
+            records,
+            open,
+            reclaim,
+            write_buffer_bytes: settings.write_buffer_bytes,
+            next_ordinal: AtomicU64::new(next_ordinal),
+        })
+    }
+
+    /// The stored bytes of a record.
+    pub(super) fn get(&self, key: &[u8]) -> Result<Option<UserValue>, String> {
+        self.records.get(key).map_err(|error| describe(&error))
+    }
+
+    /// The records after `after` whose keys begin with `prefix`, in the order of their keys.
+    pub(super) fn records(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+    ) -> impl Iterator<Item = Result<(UserKey, UserValue), String>> {
+        range(&self.records, prefix, after).map(|entry| entry.into_inner().map_err(|error| describe(&error)))
+    }
+
+    /// The keys of the open records, likewise.
+    pub(super) fn open_keys(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+    ) -> impl Iterator<Item = Result<UserKey, String>> {
+        range(&self.open, prefix, after).map(|entry| entry.key().map_err(|error| describe(&error)))
+    }
+
+    /// The reclaim index after `after`, up to and including `now`.
+    pub(super) fn due(
+        &self,
+        now: Timestamp,
+        after: Option<UserKey>,
+    ) -> impl Iterator<Item = Result<UserKey, String>> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        // Past every record's key at that moment, as none begins with 0xFF; and not past the mark.
+        let end = reclaim_key(now, &[0xff]);
+        let start = after.map_or(Unbounded, Excluded);
+        self.reclaim.range((start, Excluded(end))).map(|entry| entry.key().map_err(|error| describe(&error)))
+    }
+
+    /// Writes, syncs, then shows the batch to readers.
+    pub(super) fn commit(&self, mut batch: Batch) -> Result<(), CommitError> {
+        // There is one committer.
+        let ordinal = self.next_ordinal.load(Ordering::Relaxed);
+        let mark = Mark { ordinal, seqno_at_least: self.database.seqno() };
+        batch.0.insert(&self.reclaim, Mark::KEY, mark.to_bytes());
+        match batch.0.commit() {
+            Ok(()) => {
+                self.next_ordinal.store(ordinal + 1, Ordering::Relaxed);
+                Ok(())
+            }
+            Err(error @ fjall::Error::Poisoned) => Err(CommitError::NotWritten(describe(&error))),
+            Err(error) => Err(CommitError::Unknown(describe(&error))),
+        }
+    }
+
+    /// An empty batch, to be synced with fdatasync. That is enough: it writes the data and whatever metadata is
+    /// needed to find it again, the file's new size and newly allocated blocks included; fsync would only add
+    /// the time of change.
+    pub(super) fn batch(&self, capacity: usize) -> Batch {
+        Batch(
+            OwnedWriteBatch::with_capacity(self.database.clone(), capacity)
+                .durability(Some(PersistMode::SyncData)),
+        )
+    }
+
+    /// Adds what turns `before` into `after` to the batch, indexes included.
+    pub(super) fn change(
+        &self,
+        batch: &mut Batch,
+        key: &UserKey,
+        before: Option<Head>,
+        after: Option<(Head, UserValue)>,
+    ) {
+        let after_head = after.as_ref().map(|(head, _)| *head);
+        match after {
+            Some((_, value)) => batch.0.insert(&self.records, key.clone(), value),
+            None => batch.0.remove(&self.records, key.clone()),
+        }
+        match (before.is_some_and(|head| head.open), after_head.is_some_and(|head| head.open)) {
+            (false, true) => batch.0.insert(&self.open, key.clone(), UserValue::empty()),
+            (true, false) => batch.0.remove(&self.open, key.clone()),
+            (true, true) | (false, false) => {}
+        }
+        let reclaim_at = |head: Option<Head>| head.map(|head| head.reclaim_at);
+        if reclaim_at(before) != reclaim_at(after_head) {
+            if let Some(at) = reclaim_at(before) {
+                batch.0.remove(&self.reclaim, reclaim_key(at, key));
+            }
+            if let Some(at) = reclaim_at(after_head) {
+                batch.0.insert(&self.reclaim, reclaim_key(at, key), UserValue::empty());
+            }
+        }
+    }
+
+    /// Why the engine takes no more writes, if it does not.
+    pub(super) fn poisoned(&self) -> Option<String> {
+        // Flushes nothing: every batch was flushed by its own commit. It is how the engine can be asked.
+        self.database.persist(PersistMode::Buffer).err().map(|error| describe(&error))
+    }
+
+    /// Waits until the engine's worker has caught up so far that a commit will not be held back for long.
+    pub(super) fn wait_for_worker(&self) -> Result<(), CommitError> {
+        let behind = |keyspace: &Keyspace| {
+            keyspace.tree.sealed_memtable_count() > MOST_SEALED_MEMTABLES
+                || keyspace.tree.l0_run_count() > MOST_L0_RUNS
+        };
+        while self.keyspaces().into_iter().any(behind) {
+            if let Some(cause) = self.poisoned() {
+                return Err(CommitError::NotWritten(cause));
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+
+    /// Hands memtables that are full to the worker.
+    pub(super) fn rotate(&self) -> Result<(), String> {
+        for keyspace in self.keyspaces() {
+            let full = keyspace.tree.active_memtable().size() >= self.write_buffer_bytes;
+            if full && keyspace.tree.sealed_memtable_count() < MOST_SEALED_MEMTABLES {
+                keyspace.rotate_memtable().map_err(|error| describe(&error))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn keyspaces(&self) -> [&Keyspace; 3] {
+        [&self.records, &self.open, &self.reclaim]
+    }
+
+    /// Where the engine keeps its files under the data directory.
+    pub(super) fn directory(data: &Path) -> PathBuf {
+        data.join("engine")
+    }
+}
+
+/// Writes that become durable and visible together.
+pub(super) struct Batch(OwnedWriteBatch);
+
+/// `reclaim_at` big-endian, then the record's key: in the order in which records fall due.
+fn reclaim_key(at: Timestamp, key: &[u8]) -> UserKey {
+    let mut bytes = Vec::with_capacity(8 + key.len());
+    bytes.extend_from_slice(&at.as_micros().to_be_bytes());
+    bytes.extend_from_slice(key);
+    bytes.into()
+}
+
+/// Takes apart what [`reclaim_key`] put together.
+pub(super) fn parse_reclaim_key(entry: &[u8]) -> Option<(Timestamp, &[u8])> {
+    let (at, key) = entry.split_first_chunk::<8>()?;
+    Some((Timestamp::from_micros(u64::from_be_bytes(*at)), key))
+}
+
+fn range(keyspace: &Keyspace, prefix: &[u8], after: Option<&[u8]>) -> impl Iterator<Item = fjall::Guard> {
+    use std::ops::Bound::{Excluded, Included, Unbounded};
+    let start = match after {
+        Some(after) if after >= prefix => Excluded(after.to_vec()),
+        _ => Included(prefix.to_vec()),
+    };
+    // Prefixes end in UTF-8, which has no byte 0xFF; the empty prefix has no end.
+    let end = prefix.split_last().map_or(Unbounded, |(last, rest)| {
+        let mut end = rest.to_vec();
+        end.push(last.saturating_add(1));
+        Excluded(end)
+    });
+    let empty = matches!((&start, &end), (Excluded(start), Excluded(end)) if start >= end);
+    (!empty).then(|| keyspace.range((start, end))).into_iter().flatten()
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no reason given")
+}
+
+/// The engine's error for the log. None of its errors holds a key or a value.
+fn describe(error: &fjall::Error) -> String {
+    match error {
+        fjall::Error::Io(source) | fjall::Error::Storage(fjall::LsmError::Io(source)) => source.to_string(),
+        fjall::Error::Poisoned => {
+            "an earlier write or flush of the engine failed; its first error is in the log above".to_owned()
+        }
+        other => format!("{other:?}"),
+    }
+}

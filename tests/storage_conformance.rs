@@ -1,0 +1,136 @@
+//! Every backend, and every wrapper, against the one suite.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use semel::storage::Store;
+use semel::storage::conformance::{Backend, LEAST_REOPENED, LEAST_SCENARIOS, run};
+use semel::storage::embedded::{EmbeddedStore, Settings};
+use semel::storage::fault_injecting::FaultInjecting;
+use semel::storage::memory::MemoryStore;
+use semel::storage::metered::{CallOutcome, Metered, Operation};
+use tempfile::TempDir;
+
+#[derive(Debug)]
+struct Memory;
+
+#[async_trait]
+impl Backend for Memory {
+    async fn fresh(&mut self) -> Arc<dyn Store> {
+        Arc::new(MemoryStore::new())
+    }
+
+    async fn reopen(&mut self, _: Arc<dyn Store>) -> Option<Arc<dyn Store>> {
+        None
+    }
+}
+
+#[derive(Debug, Default)]
+struct InMetered(Vec<Arc<Metered>>);
+
+#[async_trait]
+impl Backend for InMetered {
+    async fn fresh(&mut self) -> Arc<dyn Store> {
+        let store = Arc::new(Metered::new(Arc::new(MemoryStore::new())));
+        self.0.push(Arc::clone(&store));
+        store
+    }
+
+    async fn reopen(&mut self, _: Arc<dyn Store>) -> Option<Arc<dyn Store>> {
+        None
+    }
+}
+
+#[derive(Debug)]
+struct InFaultInjecting;
+
+#[async_trait]
+impl Backend for InFaultInjecting {
+    async fn fresh(&mut self) -> Arc<dyn Store> {
+        Arc::new(FaultInjecting::new(Arc::new(MemoryStore::new())))
+    }
+
+    async fn reopen(&mut self, _: Arc<dyn Store>) -> Option<Arc<dyn Store>> {
+        None
+    }
+}
+
+/// Each store in a directory of its own. With `small_buffers`, memtables are flushed and compacted all the time,
+/// and no record is kept in memory.
+#[derive(Debug)]
+struct Embedded {
+    root: TempDir,
+    count: usize,
+    small_buffers: bool,
+}
+
+impl Embedded {
+    fn new(small_buffers: bool) -> Self {
+        Self { root: TempDir::new().expect("a temporary directory"), count: 0, small_buffers }
+    }
+
+    fn open(&self) -> Arc<dyn Store> {
+        let directory: PathBuf = self.root.path().join(self.count.to_string());
+        let mut settings = Settings { free_space_reserve_bytes: 0, ..Settings::new(directory) };
+        if self.small_buffers {
+            settings.cache_bytes = 0;
+            settings.write_buffer_bytes = 4096;
+        }
+        Arc::new(EmbeddedStore::open(settings).expect("the store opens"))
+    }
+}
+
+#[async_trait]
+impl Backend for Embedded {
+    async fn fresh(&mut self) -> Arc<dyn Store> {
+        self.count += 1;
+        self.open()
+    }
+
+    async fn reopen(&mut self, store: Arc<dyn Store>) -> Option<Arc<dyn Store>> {
+        assert_eq!(Arc::strong_count(&store), 1, "nobody else holds the store");
+        drop(store);
+        Some(self.open())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn memory() {
+    let report = run(&mut Memory).await;
+    assert_eq!(report.reopened, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn metered() {
+    let mut backend = InMetered::default();
+    run(&mut backend).await;
+    let total = |operation, outcome| backend.0.iter().map(|m| m.calls(operation, outcome).count).sum::<u64>();
+    for (operation, outcome) in [
+        (Operation::Get, CallOutcome::Ok),
+        (Operation::CompareAndPut, CallOutcome::Ok),
+        (Operation::CompareAndPut, CallOutcome::Conflict),
+        (Operation::Scan, CallOutcome::Ok),
+        (Operation::Reclaim, CallOutcome::Ok),
+        (Operation::Ping, CallOutcome::Ok),
+    ] {
+        assert!(total(operation, outcome) > 0, "{operation:?} {outcome:?} was counted");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fault_injecting() {
+    run(&mut InFaultInjecting).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn embedded() {
+    let report = run(&mut Embedded::new(false)).await;
+    assert!(report.reopened >= LEAST_REOPENED && report.scenarios >= LEAST_SCENARIOS + LEAST_REOPENED);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn embedded_that_flushes_all_the_time() {
+    let report = run(&mut Embedded::new(true)).await;
+    assert!(report.reopened >= LEAST_REOPENED);
+}
