@@ -3,12 +3,14 @@
 //! This is HTTP/2 as hyper serves it rather than tonic's own server, which closes an aged connection without
 //! asking its client to go first, and cannot bound a drain.
 
+use std::io;
 use std::pin::pin;
 use std::time::Duration;
 
 use hyper::server::conn::http2::Builder;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rand::RngExt;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, join};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -68,12 +70,18 @@ impl Connections {
         if let Err(error) = stream.set_nodelay(true) {
             debug!(%error, "a connection keeps Nagle's delay");
         }
-        let connection = self.http2.serve_connection(TokioIo::new(stream), self.dispatch.clone());
+        let (http2, dispatch) = (self.http2.clone(), self.dispatch.clone());
         let draining = self.draining.clone();
+        let greeting_time = self.limits.greeting_time;
         let grace = self.limits.max_connection_age_grace;
         let age = self.limits.max_connection_age.mul_f64(rand::rng().random_range(0.9..1.1));
         self.open.spawn(async move {
-            let mut connection = pin!(connection);
+            let greeted = tokio::select! {
+                greeted = tokio::time::timeout(greeting_time, greeting(stream)) => greeted,
+                () = draining.cancelled() => return,
+            };
+            let Ok(Ok(stream)) = greeted else { return debug!("a client connected and did not greet") };
+            let mut connection = pin!(http2.serve_connection(TokioIo::new(stream), dispatch));
             let aged = async {
                 if age.is_zero() { std::future::pending().await } else { tokio::time::sleep(age).await }
             };
@@ -108,4 +116,14 @@ impl Connections {
             info!("every call has ended");
         }
     }
+}
+
+/// The connection, once as many bytes have come as HTTP/2 begins with; they are read again.
+///
+/// hyper waits for them without end, even when it is told to shut down.
+async fn greeting(mut stream: TcpStream) -> io::Result<impl AsyncRead + AsyncWrite + Unpin> {
+    let mut greeting = [0; b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".len()];
+    stream.read_exact(&mut greeting).await?;
+    let (reading, writing) = stream.into_split();
+    Ok(join(io::Cursor::new(greeting).chain(reading), writing))
 }

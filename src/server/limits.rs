@@ -11,6 +11,8 @@ pub struct Limits {
     pub max_response_bytes: usize,
     /// The most gRPC connections at a time; one more is closed as soon as it is accepted.
     pub max_connections: usize,
+    /// How long a client may take from connecting to the greeting that HTTP/2 begins with.
+    pub greeting_time: Duration,
     /// The most calls at a time on one connection, as an HTTP/2 setting that clients obey by waiting; one that
     /// opens more streams all the same has them refused.
     pub max_concurrent_streams: u32,
@@ -62,6 +64,7 @@ impl Limits {
             "max_response_bytes must not be below 4MiB, so that the largest replay fits an answer",
         );
         check(self.max_connections > 0, "max_connections must be more than zero");
+        check(!self.greeting_time.is_zero(), "greeting_time must be more than zero");
         check(self.max_concurrent_streams > 0, "max_concurrent_streams must be more than zero");
         check(
             self.max_header_list_bytes >= 4096,
@@ -71,6 +74,7 @@ impl Limits {
         check(!self.keep_alive_timeout.is_zero(), "keep_alive_timeout must be more than zero");
         check(!self.request_timeout.is_zero(), "request_timeout must be more than zero");
         for (name, length) in [
+            ("greeting_time", self.greeting_time),
             ("keep_alive_interval", self.keep_alive_interval),
             ("keep_alive_timeout", self.keep_alive_timeout),
             ("max_connection_age", self.max_connection_age),
@@ -90,6 +94,7 @@ impl Default for Limits {
             max_request_bytes: 4 << 20,
             max_response_bytes: 4 << 20,
             max_connections: 10_000,
+            greeting_time: Duration::from_secs(10),
             max_concurrent_streams: 1024,
             max_header_list_bytes: 16 << 10,
             max_pending_reset_streams: 20,
