@@ -259,6 +259,7 @@ fn time_comes_from_a_clock() {
         &["use std::time::SystemTime; fn f(t: SystemTime) { SystemTime::UNIX_EPOCH + d; }"],
     );
     allowed("storage/metered.rs", &["use std::time::Instant; fn f() { Instant::now(); }"]);
+    refused("storage/metered.rs", &["fn f() { std::time::SystemTime::now(); }"], "comes from a Clock");
 }
 
 #[test]

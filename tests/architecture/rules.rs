@@ -2,11 +2,12 @@
 
 use super::model::{File, Name, Trait};
 
-/// Files and folders that may ask what time it is, with the reason.
-const CLOCKS: &[(&str, &str)] = &[
-    ("clock", "it is the system's Clock"),
-    ("bench", "measures the latency of calls"),
-    ("storage/metered", "measures the time of store operations"),
+/// Who may ask which clock what time it is, and why.
+const CLOCKS: &[(&str, &str, &str)] = &[
+    ("clock", "std::time::SystemTime", "it is the system's Clock"),
+    ("bench", "std::time::Instant", "measures the latency of calls"),
+    ("storage/metered", "std::time::Instant", "measures the time of store operations"),
+    ("storage/embedded/committer", "std::time::Instant", "paces its attempts to reopen, on its own thread"),
 ];
 
 /// What the domain may name of other crates.
@@ -102,12 +103,12 @@ fn writes(file: &File) -> Vec<String> {
 }
 
 fn clock(file: &File) -> Vec<String> {
-    if CLOCKS.iter().any(|(place, _)| within(file, place)) {
-        return Vec::new();
-    }
+    let may_ask =
+        |name: &Name| CLOCKS.iter().any(|(place, clock, _)| within(file, place) && starts_with(name, clock));
     let names = file.names.iter().filter(|name| {
         let asks = matches!(name.last().map(String::as_str), Some("now" | "now_utc" | "now_local"));
-        starts_with(name, "nix::time") || (asks && ["std", "chrono", "jiff", "time"].contains(&&*name[0]))
+        let clock = ["std", "chrono", "jiff", "time"].contains(&&*name[0]);
+        starts_with(name, "nix::time") || (asks && clock && !may_ask(name))
     });
     let mut found: Vec<_> =
         names.map(|name| format!("calls {}; what time it is comes from a Clock", name.join("::"))).collect();
