@@ -469,7 +469,7 @@ fn a_fence_granted_by_a_clock_ahead_is_kept_past_a_change_by_a_clock_behind() {
 
 /// How many histories each property is tried on.
 fn histories() -> u32 {
-    std::env::var("SEMEL_HISTORIES").map_or(5_000, |n| n.parse().expect("SEMEL_HISTORIES is a number"))
+    std::env::var("SEMEL_HISTORIES").map_or(20_000, |n| n.parse().expect("SEMEL_HISTORIES is a number"))
 }
 
 /// Histories are worth something only where attempts follow each other: the generator's own check.
