@@ -14,7 +14,6 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -116,43 +115,109 @@ pub(super) struct Cut {
 
 /// Checks the journal files of the engine's directory and leaves them fit to be opened.
 pub(super) fn check(directory: &Path) -> Result<Checked, JournalError> {
+    let mut inspection = Inspection::default();
     let paths = journal_files(directory)?;
-    let mut checked = Checked { batches: 0, bytes: 0, cut: None };
-    let mut place = None;
-    let mut intact = Vec::with_capacity(paths.len());
-    // The file of the last batch. No sync covers a batch after the one that failed, so only the last can be in the
-    // page cache and not on disk.
-    let mut last = 0;
     for path in &paths {
         let bytes = fs::read(path).map_err(|source| JournalError::Io { path: path.clone(), source })?;
-        let scan = scan(&bytes, &mut place);
-        if let (Some(cut), true) = (&checked.cut, scan.batches > 0 || scan.flaw.is_some()) {
-            return Err(refuse(cut));
-        }
-        if let Some(flaw) = scan.flaw {
-            let cut = Cut {
-                path: path.clone(),
-                offset: scan.intact,
-                was_complete: flaw.was_complete,
-                what: flaw.what,
-            };
-            if holds_batch(&bytes, scan.intact + 1) {
-                return Err(refuse(&cut));
-            }
-            checked.cut = Some(cut);
-        }
-        if scan.batches > 0 {
-            last = intact.len();
-        }
-        checked.batches += scan.batches;
-        checked.bytes += scan.intact as u64;
-        intact.push(scan.intact as u64);
+        inspection.add(path, &bytes)?;
     }
-    for (path, intact) in paths.iter().zip(intact).skip(last) {
-        rewrite(path, intact).map_err(|source| JournalError::Io { path: path.clone(), source })?;
+    // No sync covers a batch after the one that failed, so only the last batch can be in the page cache and not on
+    // disk.
+    let files = inspection.files.iter();
+    for file in files.skip(inspection.last_file) {
+        rewrite(&file.path, file.intact as u64)
+            .map_err(|source| JournalError::Io { path: file.path.clone(), source })?;
     }
     sync_directory(directory).map_err(|source| JournalError::Io { path: directory.to_path_buf(), source })?;
-    Ok(checked)
+    Ok(Checked {
+        batches: inspection.batches,
+        bytes: inspection.files.iter().map(|file| file.intact as u64).sum(),
+        cut: inspection.cut,
+    })
+}
+
+/// What was found so far, going through the files from the oldest.
+#[derive(Default)]
+struct Inspection {
+    files: Vec<InspectedFile>,
+    batches: u64,
+    /// The file of the last batch.
+    last_file: usize,
+    last: Option<Place>,
+    cut: Option<Cut>,
+}
+
+struct InspectedFile {
+    path: PathBuf,
+    /// Where its last intact batch ends.
+    intact: usize,
+}
+
+/// Where a batch stands in the sequence of all, and where it was found.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    seqno: u64,
+    ordinal: u64,
+    file: usize,
+    offset: usize,
+}
+
+impl Inspection {
+    /// Goes through the next file.
+    fn add(&mut self, path: &Path, bytes: &[u8]) -> Result<(), JournalError> {
+        let file = self.files.len();
+        self.files.push(InspectedFile { path: path.to_path_buf(), intact: 0 });
+        // Where the padding begins. A batch ends in a byte that is not zero, so none reaches into it.
+        let written = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |at| at + 1);
+        let written = &bytes[..written];
+        let mut at = 0;
+        while at < written.len() {
+            if let Some(cut) = &self.cut {
+                return Err(refuse(cut));
+            }
+            match self.next_batch(written, at) {
+                Ok(batch) => {
+                    let Batch { end, seqno, mark } = batch;
+                    self.last = Some(Place { seqno, ordinal: mark.ordinal, file, offset: at });
+                    self.last_file = file;
+                    self.batches += 1;
+                    self.files[file].intact = end;
+                    at = end;
+                }
+                Err(Unreadable::PreviousSequence { found, next }) => {
+                    return Err(self.refuse_previous(found, next));
+                }
+                Err(what) => {
+                    let cut = Cut {
+                        path: path.to_path_buf(),
+                        offset: at,
+                        was_complete: written.ends_with(TRAILER) || what != Unreadable::CutShort,
+                        what: what.to_string(),
+                    };
+                    if holds_batch(written, at + 1) {
+                        return Err(refuse(&cut));
+                    }
+                    self.cut = Some(cut);
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn next_batch(&self, bytes: &[u8], at: usize) -> Result<Batch, Unreadable> {
+        let batch = parse_batch(bytes, at)?;
+        batch.check_place(self.last)?;
+        Ok(batch)
+    }
+
+    /// The mark of a batch, which its checksum covers, shows that the one before has a wrong sequence number.
+    fn refuse_previous(&self, found: u64, next: u64) -> JournalError {
+        let (file, offset) = self.last.map_or((0, 0), |last| (last.file, last.offset));
+        let path = self.files[file].path.clone();
+        let what = format!("its sequence number {found} is out of line with {next} of the batch after it");
+        JournalError::Damaged { path, offset, what }
+    }
 }
 
 /// How much room the journal files take, holes not counted.
@@ -200,53 +265,6 @@ pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
-/// Where a batch stands in the sequence of all.
-#[derive(Clone, Copy, Debug)]
-struct Place {
-    seqno: u64,
-    ordinal: u64,
-}
-
-struct Scan {
-    batches: u64,
-    /// Where the last intact batch ends.
-    intact: usize,
-    /// What follows it, unless that is the end or nothing but zeros.
-    flaw: Option<Flaw>,
-}
-
-struct Flaw {
-    was_complete: bool,
-    what: String,
-}
-
-fn scan(bytes: &[u8], last: &mut Option<Place>) -> Scan {
-    let mut scan = Scan { batches: 0, intact: 0, flaw: None };
-    // Where the padding begins.
-    let written = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |at| at + 1);
-    // A batch ends in a byte that is not zero, so no batch reaches into the padding.
-    let written = &bytes[..written];
-    while scan.intact < written.len() {
-        let batch = parse_batch(written, scan.intact).and_then(|batch| {
-            let place = batch.place_after(*last)?;
-            Ok((batch.range.end, place))
-        });
-        match batch {
-            Ok((end, place)) => {
-                scan.batches += 1;
-                scan.intact = end;
-                *last = Some(place);
-            }
-            Err(what) => {
-                let was_complete = written.ends_with(TRAILER) || what != Unreadable::CutShort;
-                scan.flaw = Some(Flaw { was_complete, what: what.to_string() });
-                break;
-            }
-        }
-    }
-    scan
-}
-
 /// Whether an intact batch begins anywhere at or after `from`.
 fn holds_batch(bytes: &[u8], from: usize) -> bool {
     (from..bytes.len()).any(|at| bytes[at] == START && parse_batch(bytes, at).is_ok())
@@ -271,31 +289,35 @@ enum Unreadable {
     Unmarked,
     #[error("its sequence number {found} is out of line with {expected}")]
     Sequence { found: u64, expected: u64 },
+    #[error("the sequence number {found} of the batch before it is out of line with {next}")]
+    PreviousSequence { found: u64, next: u64 },
     #[error("it is batch {found} where batch {expected} was due")]
     Ordinal { found: u64, expected: u64 },
 }
 
-#[derive(Debug)]
 struct Batch {
-    range: Range<usize>,
+    end: usize,
     seqno: u64,
     mark: Mark,
 }
 
 impl Batch {
-    fn place_after(&self, last: Option<Place>) -> Result<Place, Unreadable> {
+    /// Whether it is the batch that follows `last`.
+    fn check_place(&self, last: Option<Place>) -> Result<(), Unreadable> {
         let Mark { ordinal, seqno_at_least } = self.mark;
-        let out_of_line =
-            !(seqno_at_least..seqno_at_least.saturating_add(MOST_SEQNOS_BETWEEN)).contains(&self.seqno);
-        if out_of_line || last.is_some_and(|last| seqno_at_least <= last.seqno) {
+        if let Some(last) = last {
+            if ordinal != last.ordinal + 1 {
+                return Err(Unreadable::Ordinal { found: ordinal, expected: last.ordinal + 1 });
+            }
+            if seqno_at_least <= last.seqno {
+                return Err(Unreadable::PreviousSequence { found: last.seqno, next: seqno_at_least });
+            }
+        }
+        let in_line = seqno_at_least..seqno_at_least.saturating_add(MOST_SEQNOS_BETWEEN);
+        if !in_line.contains(&self.seqno) {
             return Err(Unreadable::Sequence { found: self.seqno, expected: seqno_at_least });
         }
-        if let Some(last) = last
-            && ordinal != last.ordinal + 1
-        {
-            return Err(Unreadable::Ordinal { found: ordinal, expected: last.ordinal + 1 });
-        }
-        Ok(Place { seqno: self.seqno, ordinal })
+        Ok(())
     }
 }
 
@@ -378,5 +400,8 @@ fn parse_batch(bytes: &[u8], from: usize) -> Result<Batch, Unreadable> {
     if hasher.digest() != checksum {
         return Err(Unreadable::Checksum);
     }
-    Ok(Batch { range: from..reader.at, seqno, mark: mark.ok_or(Unreadable::Unmarked)? })
+    Ok(Batch { end: reader.at, seqno, mark: mark.ok_or(Unreadable::Unmarked)? })
 }
+
+#[cfg(test)]
+mod tests;
