@@ -1,8 +1,10 @@
 //! Whether this server should be sent calls: while its store answers, and until it is told to stop.
 
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use futures_util::stream::{self, Stream};
 use tokio::sync::watch;
 use tonic::{Request, Response, Status};
@@ -54,10 +56,12 @@ impl Readiness {
 
     /// Asks the store once.
     pub(super) async fn ask(&self, coordinator: &Coordinator) {
-        let answer = tokio::time::timeout(ANSWER_WITHIN, coordinator.ping()).await;
-        let (now, cause) = match answer {
-            Ok(Ok(())) => (Condition::Ready, String::new()),
-            Ok(Err(error)) => (Condition::StoreSilent, error.to_string()),
+        // A store that panics must not take the server with it: calls that panic do not either.
+        let ping = AssertUnwindSafe(coordinator.ping()).catch_unwind();
+        let (now, cause) = match tokio::time::timeout(ANSWER_WITHIN, ping).await {
+            Ok(Ok(Ok(()))) => (Condition::Ready, String::new()),
+            Ok(Ok(Err(error))) => (Condition::StoreSilent, error.to_string()),
+            Ok(Err(_)) => (Condition::StoreSilent, "it panicked".to_owned()),
             Err(_) => (Condition::StoreSilent, format!("no answer within {ANSWER_WITHIN:?}")),
         };
         let changed = self.0.send_if_modified(|condition| {
