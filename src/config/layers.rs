@@ -224,7 +224,10 @@ pub(crate) struct InForce {
 
 /// Lays the layers over each other, the first below all others.
 pub(crate) fn merge(layers: Vec<Layer>) -> Result<BTreeMap<&'static str, InForce>, ConfigError> {
-    let builder = layers.into_iter().fold(config::Config::builder(), config::ConfigBuilder::add_source);
+    let mut builder = config::Config::builder();
+    for layer in layers {
+        builder = builder.add_source(layer);
+    }
     let merged = builder.build()?;
     let mut in_force = BTreeMap::new();
     for setting in SETTINGS {
