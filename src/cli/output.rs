@@ -76,11 +76,6 @@ impl Value {
         length.and_then(|length| Duration::try_from(length).ok()).map_or(Self::Absent, Self::Length)
     }
 
-    /// Bytes; none are absent.
-    pub(crate) fn bytes(bytes: Bytes) -> Self {
-        if bytes.is_empty() { Self::Absent } else { Self::Bytes(bytes) }
-    }
-
     const fn suffix(&self) -> &'static str {
         match self {
             Self::Length(_) => "_seconds",
