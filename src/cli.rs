@@ -18,6 +18,7 @@ mod record_view;
 mod renew;
 mod resolve;
 mod result_args;
+mod serve;
 
 use std::process::ExitCode;
 
@@ -38,6 +39,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run the server
+    Serve(serve::Serve),
     /// Reserve a key, or learn what became of it
     Begin(begin::Begin),
     /// Store the result of the attempt that holds the fence
@@ -76,6 +79,7 @@ pub fn main() -> ExitCode {
 impl Command {
     fn run(self) -> Exit {
         match self {
+            Self::Serve(command) => command.run(),
             Self::Begin(command) => call(&command.target, command.output, begin::FIELDS, async |client| {
                 command.report(client).await
             }),

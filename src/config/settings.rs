@@ -77,7 +77,12 @@ impl Parsed {
 }
 
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+const SECOND: Duration = Duration::from_secs(1);
+const YEAR: Duration = Duration::from_hours(365 * 24);
 const HOUR: Duration = Duration::from_hours(1);
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
 const TIB: u64 = 1 << 40;
 
 impl Setting {
@@ -213,4 +218,31 @@ settings! {
         "Memory for records that this server wrote last, which saves a read before the next write.";
     "settle_within": Kind::Length(Duration::from_millis(10), Duration::from_mins(5)), Some("10s"),
         "How long a write of unknown outcome is sent again before the caller is told that it is unknown.";
+
+    "limits.max_request_bytes": Kind::Size(4 * MIB, GIB), Some("4MiB"),
+        "The largest request message.";
+    "limits.max_response_bytes": Kind::Size(4 * MIB, GIB), Some("4MiB"),
+        "The largest response message; answers to batches and pages are cut to fit it.";
+    "limits.max_connections": Kind::Count(1, 10_000_000), Some("10000"),
+        "The most gRPC connections at a time; one more is closed as soon as it is accepted.";
+    "limits.max_concurrent_streams": Kind::Count(1, 1_000_000), Some("1024"),
+        "The most calls at a time on one connection.";
+    "limits.max_header_list_bytes": Kind::Size(4 * KIB, MIB), Some("16KiB"),
+        "The largest header list of a request; it bounds CONTINUATION frames too.";
+    "limits.max_pending_reset_streams": Kind::Count(0, 1_000_000), Some("20"),
+        "How many streams a client may have reset before the server took them up; one more closes the connection (rapid reset).";
+    "limits.max_error_reset_streams": Kind::Count(0, 1_000_000), Some("1024"),
+        "How many streams of a connection the server may have to reset for protocol errors; one more closes it (MadeYouReset).";
+    "limits.keep_alive_interval": Kind::Length(SECOND, YEAR), Some("1m"),
+        "How long a connection may be silent before the server sends it a ping.";
+    "limits.keep_alive_timeout": Kind::Length(SECOND, YEAR), Some("20s"),
+        "How long the answer to that ping may take before the connection is closed.";
+    "limits.max_connection_age": Kind::Length(Duration::ZERO, YEAR), Some("1h"),
+        "After this long a connection is asked to go, so that clients spread over servers anew; 0s for never.";
+    "limits.max_connection_age_grace": Kind::Length(Duration::ZERO, YEAR), Some("1m"),
+        "How long the calls of such a connection may take to end before it is closed.";
+    "limits.request_timeout": Kind::Length(Duration::from_millis(100), YEAR), Some("1m"),
+        "The longest that any call may take; a caller's own deadline may be shorter.";
+    "limits.drain_time": Kind::Length(Duration::ZERO, YEAR), Some("20s"),
+        "How long the calls under way may take to end once the server was told to stop.";
 }

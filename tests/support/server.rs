@@ -165,7 +165,12 @@ pub(crate) fn begin(idempotency_key: &str, attempt: u32) -> proto::BeginRequest 
     }
 }
 
-pub(crate) fn complete(idempotency_key: &str, attempt: u32, fence: i64, payload: &str) -> proto::CompleteRequest {
+pub(crate) fn complete(
+    idempotency_key: &str,
+    attempt: u32,
+    fence: i64,
+    payload: &str,
+) -> proto::CompleteRequest {
     proto::CompleteRequest {
         key: Some(key(idempotency_key)),
         fence,
