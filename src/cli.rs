@@ -12,6 +12,7 @@ mod forget;
 mod identity;
 mod list;
 mod lookup;
+mod once;
 mod output;
 mod policy;
 mod record_view;
@@ -53,6 +54,8 @@ enum Command {
     Checkpoint(checkpoint::Checkpoint),
     /// Tell what is known of a key, and change nothing
     Lookup(lookup::Lookup),
+    /// Run a command only if its key has not run, and replay its output and exit status to whoever asks again
+    Once(once::Once),
     /// For operators: page through a tenant's records
     List(list::List),
     /// For operators: settle a record whose outcome nobody knows
@@ -100,6 +103,7 @@ impl Command {
                     command.report(client).await
                 })
             }
+            Self::Once(command) => command.run(),
             Self::List(command) => command.run(),
             Self::Resolve(command) => {
                 call(&command.target, command.output, record_view::FIELDS, async |client| {

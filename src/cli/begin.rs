@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use clap::Args;
 use sha2::{Digest, Sha256};
+use tokio::time::Instant;
 use tonic::transport::Channel;
 use uuid::Uuid;
 
@@ -129,23 +130,23 @@ impl Begin {
         let key = self.key.of(&self.target.tenant);
         let mut request = self.options.request(key, attempt_id, self.wait)?;
         request.retry = self.retry;
-        let decision = begin(client, &request, self.wait).await?;
+        let (decision, _) = begin(client, &request, self.wait).await?;
         Ok(report(&request, decision))
     }
 }
 
-/// Sends a begin.
+/// Sends a begin; tells also when that was sent which was answered.
 pub(crate) async fn begin(
     client: &Client,
     request: &BeginRequest,
     wait: Duration,
-) -> Result<Decision, Failure> {
-    let response = client
-        .call(request, wait, async |channel: Channel, request| {
+) -> Result<(Decision, Instant), Failure> {
+    let (response, sent) = client
+        .timed_call(request, wait, async |channel: Channel, request| {
             IdempotencyServiceClient::new(channel).begin(request).await
         })
         .await?;
-    response.decision.ok_or_else(|| {
+    response.decision.map(|decision| (decision, sent)).ok_or_else(|| {
         Failure::Local("the server's answer holds no decision that this release knows".to_owned())
     })
 }

@@ -35,7 +35,10 @@ pub(crate) struct Target {
 pub(crate) struct Client {
     channel: Channel,
     server: String,
+    /// How long a call is tried in all.
     timeout: Duration,
+    /// How long one try may take before it is sent again.
+    patience: Duration,
     traceparent: Option<tonic::metadata::AsciiMetadataValue>,
 }
 
@@ -60,39 +63,72 @@ impl Client {
                     .map_err(|_| Failure::Usage("--traceparent is not a header's value".to_owned()))?,
             ),
         };
-        Ok(Self { channel: endpoint.connect_lazy(), server, timeout: target.timeout, traceparent })
+        Ok(Self {
+            channel: endpoint.connect_lazy(),
+            server,
+            timeout: target.timeout,
+            patience: target.timeout,
+            traceparent,
+        })
     }
 
-    /// Sends `message` until it is answered, for as long as the target's timeout and `more`. Only what got no answer
-    /// is sent again, and always unchanged: the contract gives it the effect of being sent once.
+    /// Sends `message` until it is answered. Only what got no answer is sent again, and always unchanged: the
+    /// contract gives it the effect of being sent once. Calls that got no answer are sent again for as long as the
+    /// client's timeout; a single one may take `more`, because the server holds it.
     pub(crate) async fn call<M: Clone, A>(
         &self,
         message: &M,
         more: Duration,
         send: impl AsyncFn(Channel, Request<M>) -> Result<Response<A>, Status>,
     ) -> Result<A, Failure> {
-        let within = self.timeout.saturating_add(more);
-        let until = Instant::now() + within;
+        self.timed_call(message, more, send).await.map(|(answer, _)| answer)
+    }
+
+    /// As [`Self::call`]; tells also when that was sent which was answered.
+    pub(crate) async fn timed_call<M: Clone, A>(
+        &self,
+        message: &M,
+        more: Duration,
+        send: impl AsyncFn(Channel, Request<M>) -> Result<Response<A>, Status>,
+    ) -> Result<(A, Instant), Failure> {
+        let began = Instant::now();
+        let until = began + self.timeout.saturating_add(more);
+        let mut give_up = None;
         let mut pause = FIRST_PAUSE;
         loop {
+            let sent = Instant::now();
+            let longest = self.patience.saturating_add(more).min(until.saturating_duration_since(sent));
             let mut request = Request::new(message.clone());
-            request.set_timeout(until.saturating_duration_since(Instant::now()));
+            request.set_timeout(longest);
             if let Some(traceparent) = &self.traceparent {
                 request.metadata_mut().insert("traceparent", traceparent.clone());
             }
-            match send(self.channel.clone(), request).await {
-                Ok(response) => return Ok(response.into_inner()),
-                Err(status) if is_lost(&status) && Instant::now() + pause < until => {
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
-                }
-                Err(status) => return Err(Failure::of(&status, &self.server, within)),
+            let status = match send(self.channel.clone(), request).await {
+                Ok(response) => return Ok((response.into_inner(), sent)),
+                Err(status) => status,
+            };
+            let again = Instant::now() + pause;
+            let give_up = *give_up.get_or_insert(sent + self.timeout);
+            if !is_lost(&status) || again >= give_up || again >= until {
+                return Err(Failure::of(&status, &self.server, began.elapsed()));
             }
+            tokio::time::sleep_until(again).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 
-    /// The same server, tried for another length of time.
+    /// The same server, tried for another length of time in all.
     pub(crate) fn within(&self, timeout: Duration) -> Self {
-        Self { timeout, ..self.clone() }
+        Self { timeout, patience: self.patience.min(timeout), ..self.clone() }
+    }
+
+    /// The same server, with another length of time after which a call without an answer is sent again.
+    pub(crate) fn patient(&self, patience: Duration) -> Self {
+        Self { patience, ..self.clone() }
+    }
+
+    /// The server's address.
+    pub(crate) fn server(&self) -> &str {
+        &self.server
     }
 }

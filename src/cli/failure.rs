@@ -133,7 +133,7 @@ impl fmt::Display for Failure {
 /// it is unavailable, or the connection broke.
 pub(crate) fn is_lost(status: &Status) -> bool {
     // A status that the server sent has no source; one that the transport made has.
-    status.code() == Code::Unavailable || status.source().is_some()
+    matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded) || status.source().is_some()
 }
 
 fn innermost(status: &Status) -> String {

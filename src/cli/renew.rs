@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
+use tokio::time::Instant;
 use tonic::transport::Channel;
 
 use super::begin::sent_length;
@@ -38,7 +39,7 @@ impl Renew {
             attempt_id: self.owner.attempt_id.clone(),
             lease: self.lease.map(sent_length),
         };
-        let renewed = renew(client, &request).await?;
+        let (renewed, _) = renew(client, &request).await?;
         Ok(Report {
             headline: "renewed: the key stays yours".to_owned(),
             fields: vec![
@@ -50,10 +51,13 @@ impl Renew {
     }
 }
 
-/// Sends a renew.
-pub(crate) async fn renew(client: &Client, request: &RenewRequest) -> Result<RenewResponse, Failure> {
+/// Sends a renew; tells also when that was sent which was answered.
+pub(crate) async fn renew(
+    client: &Client,
+    request: &RenewRequest,
+) -> Result<(RenewResponse, Instant), Failure> {
     client
-        .call(request, Duration::ZERO, async |channel: Channel, request| {
+        .timed_call(request, Duration::ZERO, async |channel: Channel, request| {
             IdempotencyServiceClient::new(channel).renew(request).await
         })
         .await
