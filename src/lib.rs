@@ -3,7 +3,9 @@
 //! Start at docs/ARCHITECTURE.md.
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
+pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod coordinator;
 pub mod domain;
 pub mod policies;

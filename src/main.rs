@@ -1,2 +1,7 @@
-//! The semel command.
-fn main() {}
+//! The `semel` program: the server and its command line.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    semel::cli::main()
+}

@@ -1,0 +1,134 @@
+//! Calls to the server: where it is, how long it is tried, and what is sent again.
+
+use std::time::Duration;
+
+use clap::Args;
+use tokio::time::Instant;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Response, Status};
+
+use super::failure::{Failure, is_lost};
+use crate::config::parse_duration;
+
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Which server, and whose records.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Target {
+    /// The server's address
+    #[arg(long, env = "SEMEL_SERVER", value_name = "URL", default_value = "http://127.0.0.1:7400")]
+    pub(crate) server: String,
+    /// Whose records
+    #[arg(long, env = "SEMEL_TENANT", default_value = "default")]
+    pub(crate) tenant: String,
+    /// How long to try to get an answer; a --wait is on top of it
+    #[arg(long, env = "SEMEL_TIMEOUT", value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
+    pub(crate) timeout: Duration,
+    /// The W3C traceparent that the call belongs to
+    #[arg(long, env = "TRACEPARENT", value_name = "TRACEPARENT", hide_short_help = true)]
+    pub(crate) traceparent: Option<String>,
+}
+
+/// A server, reached when it is called.
+#[derive(Clone, Debug)]
+pub(crate) struct Client {
+    channel: Channel,
+    server: String,
+    /// How long a call is tried in all.
+    timeout: Duration,
+    /// How long one try may take before it is sent again.
+    patience: Duration,
+    traceparent: Option<tonic::metadata::AsciiMetadataValue>,
+}
+
+impl Client {
+    pub(crate) fn new(target: &Target) -> Result<Self, Failure> {
+        let server = if target.server.contains("://") {
+            target.server.clone()
+        } else {
+            format!("http://{}", target.server)
+        };
+        if !server.starts_with("http://") {
+            return Err(Failure::Usage(format!(
+                "--server {server} is not an http:// address; this release speaks no other"
+            )));
+        }
+        let endpoint = Endpoint::from_shared(server.clone())
+            .map_err(|error| Failure::Usage(format!("--server {server} is no address: {error}")))?;
+        let traceparent = match &target.traceparent {
+            None => None,
+            Some(text) => Some(
+                text.parse()
+                    .map_err(|_| Failure::Usage("--traceparent is not a header's value".to_owned()))?,
+            ),
+        };
+        Ok(Self {
+            channel: endpoint.connect_lazy(),
+            server,
+            timeout: target.timeout,
+            patience: target.timeout,
+            traceparent,
+        })
+    }
+
+    /// Sends `message` until it is answered. Only what got no answer is sent again, and always unchanged: the
+    /// contract gives it the effect of being sent once. Calls that got no answer are sent again for as long as the
+    /// client's timeout; a single one may take `more`, because the server holds it.
+    pub(crate) async fn call<M: Clone, A>(
+        &self,
+        message: &M,
+        more: Duration,
+        send: impl AsyncFn(Channel, Request<M>) -> Result<Response<A>, Status>,
+    ) -> Result<A, Failure> {
+        self.timed_call(message, more, send).await.map(|(answer, _)| answer)
+    }
+
+    /// As [`Self::call`]; tells also when that was sent which was answered.
+    pub(crate) async fn timed_call<M: Clone, A>(
+        &self,
+        message: &M,
+        more: Duration,
+        send: impl AsyncFn(Channel, Request<M>) -> Result<Response<A>, Status>,
+    ) -> Result<(A, Instant), Failure> {
+        let began = Instant::now();
+        let until = began + self.timeout.saturating_add(more);
+        let mut give_up = None;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let sent = Instant::now();
+            let longest = self.patience.saturating_add(more).min(until.saturating_duration_since(sent));
+            let mut request = Request::new(message.clone());
+            request.set_timeout(longest);
+            if let Some(traceparent) = &self.traceparent {
+                request.metadata_mut().insert("traceparent", traceparent.clone());
+            }
+            let status = match send(self.channel.clone(), request).await {
+                Ok(response) => return Ok((response.into_inner(), sent)),
+                Err(status) => status,
+            };
+            let again = Instant::now() + pause;
+            let give_up = *give_up.get_or_insert(sent + self.timeout);
+            if !is_lost(&status) || again >= give_up || again >= until {
+                return Err(Failure::of(&status, &self.server, began.elapsed()));
+            }
+            tokio::time::sleep_until(again).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// The same server, tried for another length of time in all.
+    pub(crate) fn within(&self, timeout: Duration) -> Self {
+        Self { timeout, patience: self.patience.min(timeout), ..self.clone() }
+    }
+
+    /// The same server, with another length of time after which a call without an answer is sent again.
+    pub(crate) fn patient(&self, patience: Duration) -> Self {
+        Self { patience, ..self.clone() }
+    }
+
+    /// The server's address.
+    pub(crate) fn server(&self) -> &str {
+        &self.server
+    }
+}

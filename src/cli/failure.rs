@@ -1,0 +1,147 @@
+//! Why a command has no answer, in words for people and as an exit status.
+
+use std::error::Error as _;
+use std::fmt;
+use std::time::Duration;
+
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
+
+use super::exit::Exit;
+use crate::config::format_duration;
+
+/// Why a command has no answer. No text of it holds an idempotency key or a payload.
+#[derive(Clone, Debug)]
+pub(crate) enum Failure {
+    /// The server answered with an error.
+    Refused(Refusal),
+    /// No server answered.
+    Unreachable {
+        /// Which.
+        server: String,
+        /// How long it was tried.
+        within: Duration,
+        /// What the last try met.
+        cause: String,
+    },
+    /// Arguments that fit each by itself, but not together.
+    Usage(String),
+    /// Something on this machine.
+    Local(String),
+}
+
+/// A server's error.
+#[derive(Clone, Debug)]
+pub(crate) struct Refusal {
+    pub(crate) code: Code,
+    /// One of the contract's reasons; empty where the error is not one of the contract's.
+    pub(crate) reason: String,
+    pub(crate) message: String,
+    /// Bad fields and what is wrong with them.
+    pub(crate) fields: Vec<(String, String)>,
+    /// When asking again may help.
+    pub(crate) retry_after: Option<Duration>,
+}
+
+impl Failure {
+    /// What `status` says; `within` is how long an answer was awaited in all.
+    pub(crate) fn of(status: &Status, server: &str, within: Duration) -> Self {
+        let details = status.get_error_details();
+        let reason = details.error_info().map(|info| info.reason.clone()).unwrap_or_default();
+        let timed_out = matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled);
+        if reason.is_empty() && (is_lost(status) || timed_out) {
+            let cause = if timed_out { "no answer in time".to_owned() } else { innermost(status) };
+            return Self::Unreachable { server: server.to_owned(), within, cause };
+        }
+        let fields = details.bad_request().map(|bad| &bad.field_violations[..]).unwrap_or_default();
+        Self::Refused(Refusal {
+            code: status.code(),
+            reason,
+            message: status.message().to_owned(),
+            fields: fields.iter().map(|bad| (bad.field.clone(), bad.description.clone())).collect(),
+            retry_after: details.retry_info().and_then(|retry| retry.retry_delay),
+        })
+    }
+
+    /// The reason of the contract; empty for all else.
+    pub(crate) fn reason(&self) -> &str {
+        match self {
+            Self::Refused(refusal) => &refusal.reason,
+            Self::Unreachable { .. } | Self::Usage(_) | Self::Local(_) => "",
+        }
+    }
+
+    /// Whether the same call, sent again, may yet get an answer: the server may be back, or the store.
+    pub(crate) fn is_unavailable(&self) -> bool {
+        match self {
+            Self::Refused(refusal) => refusal.code == Code::Unavailable,
+            Self::Unreachable { .. } => true,
+            Self::Usage(_) | Self::Local(_) => false,
+        }
+    }
+
+    /// The process's exit status.
+    pub(crate) fn exit(&self) -> Exit {
+        let refusal = match self {
+            Self::Refused(refusal) => refusal,
+            Self::Unreachable { .. } => return Exit::UNAVAILABLE,
+            Self::Usage(_) => return Exit::USAGE,
+            Self::Local(_) => return Exit::FAILED,
+        };
+        match (refusal.code, refusal.reason.as_str()) {
+            (_, "FINGERPRINT_MISMATCH") => Exit::FINGERPRINT_MISMATCH,
+            (_, "KEY_EXPIRED") => Exit::KEY_EXPIRED,
+            (Code::FailedPrecondition, _) => Exit::CONFLICT,
+            (Code::Aborted, _) => Exit::FENCE_LOST,
+            (Code::NotFound, _) => Exit::NOT_FOUND,
+            (Code::InvalidArgument, _) => Exit::INVALID,
+            (Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled, _) => Exit::UNAVAILABLE,
+            (Code::ResourceExhausted, _) => Exit::EXHAUSTED,
+            (Code::Unauthenticated | Code::PermissionDenied, _) => Exit::NOT_ALLOWED,
+            _ => Exit::FAILED,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(refusal) => {
+                let name = if refusal.reason.is_empty() {
+                    format!("{:?}", refusal.code)
+                } else {
+                    refusal.reason.clone()
+                };
+                write!(f, "{name}: {}", refusal.message)?;
+                for (field, problem) in &refusal.fields {
+                    write!(f, "\n  {field} {problem}")?;
+                }
+                Ok(())
+            }
+            Self::Unreachable { server, within, cause } => write!(
+                f,
+                "no answer from {server} within {}: {cause}; is the server running there (semel serve), \
+                 or is another named with --server or SEMEL_SERVER?",
+                format_duration(*within)
+            ),
+            Self::Usage(problem) | Self::Local(problem) => f.write_str(problem),
+        }
+    }
+}
+
+/// Whether the call got no answer, so that sending it again is what the contract asks for: the server said that
+/// it is unavailable, or the connection broke.
+pub(crate) fn is_lost(status: &Status) -> bool {
+    // A status that the server sent has no source; one that the transport made has.
+    matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded) || status.source().is_some()
+}
+
+fn innermost(status: &Status) -> String {
+    let mut cause = status.message().to_owned();
+    let mut source = status.source();
+    while let Some(error) = source {
+        cause = error.to_string();
+        source = error.source();
+    }
+    cause
+}

@@ -1,0 +1,44 @@
+//! `semel lookup`
+
+use std::time::Duration;
+
+use clap::Args;
+use tonic::transport::Channel;
+
+use super::client::{Client, Target};
+use super::exit::Exit;
+use super::failure::Failure;
+use super::identity::KeyArgs;
+use super::output::{Output, Report};
+use super::record_view::{record_fields, state_name};
+use crate::proto::LookupRequest;
+use crate::proto::idempotency_service_client::IdempotencyServiceClient;
+
+/// Tell what is known of a key, and change nothing
+#[derive(Debug, Args)]
+pub(crate) struct Lookup {
+    #[command(flatten)]
+    key: KeyArgs,
+    #[command(flatten)]
+    pub(crate) target: Target,
+    /// For whom to print
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) output: Output,
+}
+
+impl Lookup {
+    pub(crate) async fn report(&self, client: &Client) -> Result<Report, Failure> {
+        let request = LookupRequest { key: Some(self.key.of(&self.target.tenant)) };
+        let response = client
+            .call(&request, Duration::ZERO, async |channel: Channel, request| {
+                IdempotencyServiceClient::new(channel).lookup(request).await
+            })
+            .await?;
+        let record = response.record.unwrap_or_default();
+        Ok(Report {
+            headline: state_name(record.state()).replace('_', " "),
+            fields: record_fields(record),
+            exit: Exit::DONE,
+        })
+    }
+}

@@ -1,0 +1,219 @@
+//! `semel once`: runs a command only if its key has not run.
+
+mod acquire;
+mod child;
+mod outcome;
+mod ownership;
+mod pump;
+mod signals;
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use self::acquire::{Acquired, acquire};
+use self::child::{Child, Ended, never_ran};
+use self::outcome::{Stored, Verdict};
+use self::ownership::{Lost, Ownership};
+use self::signals::Signals;
+use super::begin::BeginOptions;
+use super::client::{Client, Target};
+use super::exit::Exit;
+use super::failure::Failure;
+use super::identity::KeyArgs;
+use super::in_runtime;
+use super::output::printable;
+use crate::config::{parse_duration, parse_size};
+
+/// Run a command only if its key has not run, and replay its output and exit status to whoever asks again
+#[derive(Debug, Args)]
+#[command(after_long_help = LONG_HELP)]
+pub(crate) struct Once {
+    #[command(flatten)]
+    key: KeyArgs,
+    #[command(flatten)]
+    options: BeginOptions,
+    /// How long to wait while another attempt runs
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = parse_duration)]
+    wait: Duration,
+    /// What a non-zero exit status of the command means
+    #[arg(long, value_enum, value_name = "MEANING", default_value_t)]
+    on_failure: OnFailure,
+    /// How much of the command's output is stored; more is passed on, but not replayed
+    #[arg(long, value_name = "SIZE", default_value = "192KiB", value_parser = parse_size)]
+    max_output: u64,
+    /// How long the command may take to end by itself when ownership is lost: SIGTERM, then SIGKILL
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_duration)]
+    kill_after: Duration,
+    /// How long it is tried to report the outcome
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = parse_duration)]
+    report_within: Duration,
+    #[command(flatten)]
+    target: Target,
+    /// The command and its arguments
+    #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+/// What a non-zero exit status of the command means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum OnFailure {
+    /// Nothing happened: the next start runs
+    Release,
+    /// It is final: the failure is stored, and replayed like a success
+    Store,
+    /// It may have happened: the policy of the endpoint decides whether the next start runs
+    #[default]
+    Unknown,
+}
+
+const LONG_HELP: &str = "\
+The command's standard input, output and error are its own; both outputs are passed on as they come, and replayed \
+to whoever starts this again. It finds SEMEL_SERVER, SEMEL_TENANT, SEMEL_ENDPOINT, SEMEL_KEY, SEMEL_FENCE, \
+SEMEL_ATTEMPT and SEMEL_ATTEMPT_ID in its environment, so that `semel checkpoint` works in it as it is, and so that \
+it can pass the fence to whatever can refuse a stale writer.
+
+The lease is renewed while the command runs. When ownership is lost, because an operator took it or because the \
+server could not be reached in time, the command's process group gets SIGTERM, and SIGKILL after --kill-after.
+
+The exit status is the command's, also when it is replayed; 128 + N if signal N ended it. Statuses of semel's own \
+are 1, 2 and 100 to 127 (semel --help).";
+
+impl Once {
+    pub(crate) fn run(&self) -> Exit {
+        match in_runtime(self.once()) {
+            Ok(exit) => exit,
+            Err(failure) => {
+                say(&failure.to_string());
+                failure.exit()
+            }
+        }
+    }
+
+    async fn once(&self) -> Result<Exit, Failure> {
+        let client = Client::new(&self.target)?;
+        let key = self.key.of(&self.target.tenant);
+        let mut signals = Signals::new()
+            .map_err(|error| Failure::Local(format!("cannot handle signals, so nothing ran: {error}")))?;
+        let mut ownership = match acquire(&client, key, &self.options, self.wait, &mut signals).await? {
+            Acquired::Ownership(ownership) => ownership,
+            Acquired::Replayed(result) => return outcome::replay(&result),
+            Acquired::Not(exit, why) => {
+                say(&why);
+                return Ok(exit);
+            }
+        };
+        if let Err(lost) = ownership.secure(self.kill_after).await {
+            ownership.release("nothing ran").await;
+            say(&format!("the command was not started: {}", lost.why()));
+            return Ok(Exit::FENCE_LOST);
+        }
+        let child = match Child::start(&self.command, &ownership, self.max_output) {
+            Ok(child) => child,
+            Err(error) if !never_ran(&error) => {
+                let why = format!("it is not known whether the command started: {error}");
+                let verdict = Verdict::Unknown(why.clone());
+                let stored = ownership.report(&verdict, self.report_within, &mut signals).await;
+                say(&format!("{why}; {}", stored.words()));
+                return Ok(Exit::UNREPORTED);
+            }
+            Err(error) => {
+                let released = ownership.release("the command could not be started").await;
+                say(&format!("cannot start the command: {error}{released}"));
+                return Ok(if error.kind() == std::io::ErrorKind::NotFound {
+                    Exit::NOT_FOUND_COMMAND
+                } else {
+                    Exit::NOT_EXECUTABLE
+                });
+            }
+        };
+        let ended = child.attend(&mut ownership, &mut signals, self.kill_after).await;
+        Ok(self.settle(&ownership, ended, &mut signals).await)
+    }
+
+    /// Reports what became of the command. From here on no path may stay silent about an outcome that is not stored.
+    async fn settle(&self, ownership: &Ownership, ended: Ended, signals: &mut Signals) -> Exit {
+        if let Some(lost @ Lost::Refused(_)) = &ended.lost {
+            say(&format!(
+                "{}; the command was stopped ({}), and its outcome is not stored",
+                lost.why(),
+                ended.how()
+            ));
+            return Exit::FENCE_LOST;
+        }
+        let verdict = self.verdict(&ended);
+        let stored = ownership.report(&verdict, self.report_within, signals).await;
+        match (stored, &ended.lost) {
+            (Stored::Yes { cut }, None) => {
+                say_what_is_kept(&verdict, &ended, cut);
+                ended.exit()
+            }
+            (Stored::Yes { .. }, Some(lost)) => {
+                say(&format!(
+                    "{}; the command was stopped ({}), and its outcome is unknown",
+                    lost.why(),
+                    ended.how()
+                ));
+                Exit::FENCE_LOST
+            }
+            // Nothing was to be kept: somebody else owns the key, or it is settled.
+            (Stored::Refused(failure), None) if !matches!(verdict, Verdict::Complete(_)) => {
+                say(&format!("{}; the key could not be given up: {failure}", ended.how()));
+                ended.exit()
+            }
+            (Stored::Refused(failure), _) => {
+                say(&format!(
+                    "THE OUTCOME IS NOT STORED, and the command may run a second time: {}; the server refused its \
+                     result: {failure}",
+                    ended.how()
+                ));
+                failure.exit()
+            }
+            (Stored::Unanswered(failure), _) => {
+                say(&format!(
+                    "THE OUTCOME IS NOT STORED, and the command may run a second time once the lease is over: {}; {failure}",
+                    ended.how()
+                ));
+                Exit::UNREPORTED
+            }
+        }
+    }
+
+    fn verdict(&self, ended: &Ended) -> Verdict {
+        if ended.lost.is_some() || ended.was_interrupted() {
+            return Verdict::Unknown(ended.how());
+        }
+        match (ended.code(), self.on_failure) {
+            (Some(0), _) | (Some(_), OnFailure::Store) => Verdict::Complete(outcome::result(ended)),
+            (Some(_), OnFailure::Release) => Verdict::Release(ended.how()),
+            (Some(_) | None, _) => Verdict::Unknown(ended.how()),
+        }
+    }
+}
+
+fn say_what_is_kept(verdict: &Verdict, ended: &Ended, cut: bool) {
+    match verdict {
+        Verdict::Complete(_) if cut => {
+            say(
+                "the command's output is larger than the policy allows; its exit status is stored, its output is not",
+            );
+        }
+        Verdict::Complete(_) if ended.output.omitted() > 0 => say(&format!(
+            "the command's output is larger than --max-output; its last {} bytes are not stored",
+            ended.output.omitted()
+        )),
+        Verdict::Complete(_) => {}
+        Verdict::Release(how) => say(&format!("{how}; the key is released, and the next start runs")),
+        Verdict::Unknown(how) => say(&format!(
+            "{how}; its outcome is given up as unknown, and the endpoint's policy decides whether the next start runs"
+        )),
+    }
+}
+
+/// Tells people something, on standard error.
+fn say(text: &str) {
+    for line in text.lines() {
+        eprintln!("semel: {}", printable(line));
+    }
+}

@@ -1,0 +1,200 @@
+//! Owning the key: the lease, measured on this machine's own clock, and the attempt's last word.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::outcome::{Stored, Verdict, without_output};
+use super::signals::Signals;
+use crate::cli::abort::abort;
+use crate::cli::client::Client;
+use crate::cli::complete::complete;
+use crate::cli::failure::Failure;
+use crate::cli::renew::renew;
+use crate::proto::abort_request::Disposition;
+use crate::proto::{AbortRequest, BeginRequest, CompleteRequest, Key, RenewRequest, Started};
+
+/// How long a report is still tried once this process was told to end.
+const LAST_WORD_WITHIN: Duration = Duration::from_secs(3);
+/// The pause after a renewal that the server refused for a reason that may pass.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// An attempt that owns its key.
+#[derive(Debug)]
+pub(super) struct Ownership {
+    client: Client,
+    pub(super) key: Key,
+    pub(super) fence: i64,
+    pub(super) attempt: u32,
+    pub(super) attempt_id: String,
+    lease: Duration,
+    /// When the lease that is known of was asked for.
+    since: Instant,
+    /// When it ends, at the latest: nobody else is granted the key before.
+    until: Instant,
+}
+
+/// Why the key is not ours any more, or may not be.
+#[derive(Debug)]
+pub(super) enum Lost {
+    /// The server said so.
+    Refused(Failure),
+    /// The lease, which ends at `until`, could not be renewed.
+    NotRenewed { failure: Failure, until: Instant },
+}
+
+impl Lost {
+    pub(super) fn why(&self) -> String {
+        match self {
+            Self::Refused(failure) => format!("the key is not ours any more ({failure})"),
+            Self::NotRenewed { failure, .. } => format!("the lease could not be renewed in time ({failure})"),
+        }
+    }
+
+    /// How long the command may take to end by itself. Where nobody else is granted the key yet, it has to have ended
+    /// when somebody may.
+    pub(super) fn grace(&self, kill_after: Duration) -> Duration {
+        match self {
+            Self::Refused(_) => kill_after,
+            Self::NotRenewed { until, .. } => until.saturating_duration_since(Instant::now()),
+        }
+    }
+}
+
+impl Ownership {
+    pub(super) fn new(client: &Client, request: &BeginRequest, started: &Started, sent: Instant) -> Self {
+        let length =
+            |length: Option<prost_types::Duration>| length.and_then(|length| Duration::try_from(length).ok());
+        let lease = length(started.lease).unwrap_or_default();
+        let since = sent + length(started.waited).unwrap_or_default();
+        Self {
+            client: client.clone(),
+            key: request.key.clone().unwrap_or_default(),
+            fence: started.fence,
+            attempt: started.attempt,
+            attempt_id: request.attempt_id.clone(),
+            lease,
+            since,
+            until: since + lease,
+        }
+    }
+
+    pub(super) fn server(&self) -> &str {
+        self.client.server()
+    }
+
+    /// Makes sure that the command may start now: the answer may have come late.
+    pub(super) async fn secure(&mut self, kill_after: Duration) -> Result<(), Lost> {
+        if Instant::now() < self.since + self.lease / 2 { Ok(()) } else { self.renew_until(kill_after).await }
+    }
+
+    /// Renews a third into each lease, until ownership is lost. It counts as lost early enough before the end of
+    /// the lease for the command to be stopped by then.
+    pub(super) async fn keep(&mut self, kill_after: Duration) -> Lost {
+        loop {
+            tokio::time::sleep_until(self.since + self.lease / 3).await;
+            if let Err(lost) = self.renew_until(kill_after).await {
+                return lost;
+            }
+        }
+    }
+
+    async fn renew_until(&mut self, kill_after: Duration) -> Result<(), Lost> {
+        let stop_at = self.until - kill_after.min(self.lease / 4);
+        let request = RenewRequest {
+            key: Some(self.key.clone()),
+            fence: self.fence,
+            attempt_id: self.attempt_id.clone(),
+            lease: None,
+        };
+        loop {
+            let left = stop_at.saturating_duration_since(Instant::now());
+            let client = self.client.patient(self.lease / 6).within(left);
+            let failure = match renew(&client, &request).await {
+                Ok((renewed, sent)) => {
+                    let lease = renewed.lease.and_then(|lease| Duration::try_from(lease).ok());
+                    self.lease = lease.unwrap_or(self.lease);
+                    self.since = sent;
+                    self.until = sent + self.lease;
+                    return Ok(());
+                }
+                Err(failure) => failure,
+            };
+            match failure.reason() {
+                "FENCE_LOST" | "ALREADY_COMPLETED" | "KEY_NOT_FOUND" => return Err(Lost::Refused(failure)),
+                _ if Instant::now() + PAUSE >= stop_at => {
+                    return Err(Lost::NotRenewed { failure, until: self.until });
+                }
+                _ => tokio::time::sleep(PAUSE).await,
+            }
+        }
+    }
+
+    /// Gives the key up because nothing ran. Says what did not work, for a message's end.
+    pub(super) async fn release(&self, detail: &str) -> String {
+        match abort(&self.client, &self.abort_request(Disposition::Release, detail)).await {
+            Ok(_) => String::new(),
+            Err(failure) => format!("; the key could not be released: {failure}"),
+        }
+    }
+
+    /// Reports what became of the command, for as long as it takes, within bounds.
+    pub(super) async fn report(&self, verdict: &Verdict, within: Duration, signals: &mut Signals) -> Stored {
+        let client = self.client.within(within);
+        let told_to_end = tokio::select! {
+            stored = self.send(&client, verdict) => return stored,
+            signal = signals.next_ending() => signal,
+        };
+        super::say(&format!(
+            "{told_to_end}: the outcome is not stored yet; trying for {LAST_WORD_WITHIN:?} more"
+        ));
+        self.send(&self.client.within(LAST_WORD_WITHIN.min(within)), verdict).await
+    }
+
+    async fn send(&self, client: &Client, verdict: &Verdict) -> Stored {
+        let failure = match verdict {
+            Verdict::Complete(result) => {
+                let mut request = CompleteRequest {
+                    key: Some(self.key.clone()),
+                    fence: self.fence,
+                    attempt_id: self.attempt_id.clone(),
+                    result: Some(result.clone()),
+                    retention: None,
+                };
+                match complete(client, &request).await {
+                    Ok(_) => return Stored::Yes { cut: false },
+                    Err(failure) if failure.reason() == "RESULT_TOO_LARGE" => {
+                        request.result = Some(without_output(result));
+                        match complete(client, &request).await {
+                            Ok(_) => return Stored::Yes { cut: true },
+                            Err(failure) => failure,
+                        }
+                    }
+                    Err(failure) => failure,
+                }
+            }
+            Verdict::Release(detail) | Verdict::Unknown(detail) => {
+                let disposition = match verdict {
+                    Verdict::Release(_) => Disposition::Release,
+                    Verdict::Complete(_) | Verdict::Unknown(_) => Disposition::OutcomeUnknown,
+                };
+                match abort(client, &self.abort_request(disposition, detail)).await {
+                    Ok(_) => return Stored::Yes { cut: false },
+                    Err(failure) => failure,
+                }
+            }
+        };
+        if failure.is_unavailable() { Stored::Unanswered(failure) } else { Stored::Refused(failure) }
+    }
+
+    fn abort_request(&self, disposition: Disposition, detail: &str) -> AbortRequest {
+        AbortRequest {
+            key: Some(self.key.clone()),
+            fence: self.fence,
+            attempt_id: self.attempt_id.clone(),
+            disposition: disposition.into(),
+            detail: format!("semel once: {detail}"),
+            retry_after: None,
+        }
+    }
+}

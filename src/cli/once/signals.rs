@@ -1,0 +1,67 @@
+//! Signals that this process gets on the command's behalf.
+
+use nix::sys::signal::Signal;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+/// What is passed on to the command.
+const FORWARDED: [Signal; 6] =
+    [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGUSR1, Signal::SIGUSR2];
+
+/// The signals that came in, in order.
+#[derive(Debug)]
+pub(super) struct Signals(mpsc::UnboundedReceiver<Signal>);
+
+impl Signals {
+    /// Takes the signals over from now on, but not those that this process was started to ignore (nohup).
+    pub(super) fn new() -> std::io::Result<Self> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let ignored = ignored();
+        for forwarded in FORWARDED {
+            if ignored & (1 << (forwarded as u32 - 1)) != 0 {
+                continue;
+            }
+            let mut stream = signal(SignalKind::from_raw(forwarded as i32))?;
+            let sender = sender.clone();
+            tokio::spawn(
+                async move { while stream.recv().await.is_some() && sender.send(forwarded).is_ok() {} },
+            );
+        }
+        Ok(Self(receiver))
+    }
+
+    /// The next signal.
+    pub(super) async fn next(&mut self) -> Signal {
+        match self.0.recv().await {
+            Some(signal) => signal,
+            // All are ignored, so none comes.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// The next signal that asks this process to end.
+    pub(super) async fn next_ending(&mut self) -> Signal {
+        loop {
+            let signal = self.next().await;
+            if is_ending(signal) {
+                return signal;
+            }
+        }
+    }
+}
+
+/// Whether the signal asks a process to end.
+pub(super) const fn is_ending(signal: Signal) -> bool {
+    matches!(signal, Signal::SIGTERM | Signal::SIGINT | Signal::SIGHUP | Signal::SIGQUIT)
+}
+
+/// A bit for each signal that this process ignores. Linux tells it; elsewhere none is assumed.
+fn ignored() -> u64 {
+    std::fs::read_to_string("/proc/self/status")
+        .ok()
+        .and_then(|status| {
+            let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"))?;
+            u64::from_str_radix(mask.trim(), 16).ok()
+        })
+        .unwrap_or(0)
+}

@@ -1,0 +1,194 @@
+//! `semel serve`: puts the parts together, says where it listens, and stops them in order.
+
+mod banner;
+mod logging;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use clap::Args;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{error, info, warn};
+
+use super::config_command::ConfigArgs;
+use super::exit::Exit;
+use crate::clock::SystemClock;
+use crate::config::{Loaded, PolicyWatch, ServerConfig, StoreKind};
+use crate::coordinator::Coordinator;
+use crate::policies::Policies;
+use crate::server::{Listeners, Server};
+use crate::storage::Store;
+use crate::storage::memory::MemoryStore;
+use crate::sweep::Sweep;
+use crate::telemetry::KeyHash;
+
+/// Run the server
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+/// Why the server did not start, or did not run to its end. It is already in the log.
+struct Stopped;
+
+impl Serve {
+    pub(crate) fn run(self) -> Exit {
+        let loaded = match self.config.load() {
+            Ok(loaded) => loaded,
+            Err(exit) => return exit,
+        };
+        logging::start(&loaded.config);
+        for warning in &loaded.warnings {
+            warn!("{warning}");
+        }
+        let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                error!(%error, "cannot start the asynchronous runtime");
+                return Exit::FAILED;
+            }
+        };
+        match runtime.block_on(serve(loaded)) {
+            Ok(()) => Exit::DONE,
+            Err(Stopped) => Exit::FAILED,
+        }
+    }
+}
+
+async fn serve(loaded: Loaded) -> Result<(), Stopped> {
+    let config = loaded.config;
+    let file = loaded.file.as_ref().map_or_else(|| "none".to_owned(), |file| file.display().to_string());
+    info!(file, "settings are read, from the file, the environment and flags");
+    let mut signals = Signals::new()?;
+    // Both are tried, so that both errors are told.
+    let (grpc, operations) = (bind("listen", config.listen), bind("ops_listen", config.ops_listen));
+    let (grpc, operations) = tokio::join!(grpc, operations);
+    let listeners = Listeners { grpc: grpc?, operations: operations? };
+    let addresses = banner::Addresses {
+        grpc: listeners.grpc.local_addr().map_err(|error| cannot("tell the gRPC port", &error))?,
+        operations: listeners
+            .operations
+            .local_addr()
+            .map_err(|error| cannot("tell the operations port", &error))?,
+    };
+    let store = open_store(&config).await?;
+    let policies = Arc::new(Policies::new(loaded.policies));
+    let clock = Arc::new(SystemClock);
+    let coordinator =
+        Arc::new(Coordinator::new(store.clone(), clock.clone(), rand::random(), config.coordinator.clone()));
+
+    let stop = CancellationToken::new();
+    let tasks = TaskTracker::new();
+    let secret = config
+        .key_hash_secret
+        .as_ref()
+        .map_or_else(|| rand::random::<[u8; 32]>().to_vec(), |secret| secret.as_bytes().to_vec());
+    let sweep = Sweep::new(store, policies.clone(), clock, KeyHash::new(&secret));
+    tasks.spawn(sweep.run(stop.clone()));
+    let reload = Arc::new(Notify::new());
+    if let (Some(path), Some(text)) = (&config.policy, loaded.policy_text) {
+        let watch = PolicyWatch::new(path.clone(), text, config.clock_skew_allowance, policies.clone());
+        tasks.spawn(watch.run(reload.clone(), stop.clone()));
+    }
+
+    say_what_is_open(&config, addresses);
+    banner::print(&config, addresses);
+    let server = Server { coordinator, policies, limits: config.limits.clone() };
+    let drain = CancellationToken::new();
+    let served = server.run(listeners, drain.clone().cancelled_owned());
+    let result = tokio::select! {
+        result = served => result.map_err(|error| cannot("serve", &error)),
+        () = signals.obey(&drain, &reload, config.policy.is_some()) => {
+            error!("told to stop a second time: stopped without draining");
+            Err(Stopped)
+        }
+    };
+    stop.cancel();
+    tasks.close();
+    tasks.wait().await;
+    info!("stopped");
+    result
+}
+
+async fn bind(setting: &str, address: SocketAddr) -> Result<TcpListener, Stopped> {
+    TcpListener::bind(address).await.map_err(|error| {
+        error!(%error, %address, setting, "cannot listen there; another process may, or the address is not this machine's");
+        Stopped
+    })
+}
+
+async fn open_store(config: &ServerConfig) -> Result<Arc<dyn Store>, Stopped> {
+    match config.store {
+        StoreKind::Memory => {
+            warn!("records are in memory alone: they are gone when this process ends");
+            Ok(Arc::new(MemoryStore::new()))
+        }
+        StoreKind::Embedded => todo!(),
+    }
+}
+
+fn cannot(what: &str, error: &dyn std::error::Error) -> Stopped {
+    error!(%error, "cannot {what}");
+    Stopped
+}
+
+fn say_what_is_open(config: &ServerConfig, addresses: banner::Addresses) {
+    for address in [addresses.grpc, addresses.operations] {
+        if !address.ip().is_loopback() {
+            warn!(
+                %address,
+                "INSECURE: listening beyond loopback without encryption and without credentials; whoever \
+                 reaches this address may read, write and resolve every record of every tenant"
+            );
+        }
+    }
+    if config.insecure && addresses.grpc.ip().is_loopback() && addresses.operations.ip().is_loopback() {
+        warn!("insecure is set, but nothing listens beyond loopback: it has no effect");
+    }
+}
+
+/// What this process is told from outside.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, Stopped> {
+        let handle = |kind| signal(kind).map_err(|error| cannot("handle signals", &error));
+        Ok(Self {
+            terminate: handle(SignalKind::terminate())?,
+            interrupt: handle(SignalKind::interrupt())?,
+            hang_up: handle(SignalKind::hangup())?,
+        })
+    }
+
+    /// Starts to drain at the first SIGTERM or SIGINT, and ends at the second; SIGHUP reloads the policy.
+    async fn obey(&mut self, drain: &CancellationToken, reload: &Notify, has_policy: bool) {
+        loop {
+            let name = tokio::select! {
+                _ = self.terminate.recv() => "SIGTERM",
+                _ = self.interrupt.recv() => "SIGINT",
+                _ = self.hang_up.recv() => {
+                    if has_policy {
+                        reload.notify_one();
+                    } else {
+                        info!("SIGHUP: no policy file is set, so there is nothing to reload");
+                    }
+                    continue;
+                }
+            };
+            if drain.is_cancelled() {
+                return;
+            }
+            info!(signal = name, "told to stop; a second signal stops at once");
+            drain.cancel();
+        }
+    }
+}

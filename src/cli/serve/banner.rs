@@ -1,0 +1,97 @@
+//! What the server says when it starts: where it listens, and how to try it.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::SystemTime;
+
+use crate::cli::output::{shell_quoted, write_out};
+use crate::config::{ServerConfig, StoreKind};
+
+/// Where the server listens, ports settled.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Addresses {
+    pub(super) grpc: SocketAddr,
+    pub(super) operations: SocketAddr,
+}
+
+const DEFAULT_GRPC_PORT: u16 = 7400;
+
+/// Prints the start-up message on standard output.
+pub(super) fn print(config: &ServerConfig, addresses: Addresses) {
+    let records = match config.store {
+        StoreKind::Memory => "in memory alone".to_owned(),
+        StoreKind::Embedded => format!("in {}, durable", config.data_dir.display()),
+    };
+    let version = env!("CARGO_PKG_VERSION");
+    let Addresses { grpc, operations } = addresses;
+    let lines = demonstration(&program(), grpc, SystemTime::now());
+    write_out(&format!(
+        "semel {version}\n\
+         gRPC        http://{grpc}\n\
+         operations  http://{operations}/readyz\n\
+         records     {records}\n\
+         \n\
+         Paste these lines into another terminal: begin, a duplicate, complete, a replay.\n\
+         \n\
+         {}\n\n",
+        lines.join("\n")
+    ));
+}
+
+/// The program that runs, as a shell word.
+fn program() -> String {
+    let path = std::env::current_exe().ok().and_then(|path| path.into_os_string().into_string().ok());
+    shell_word(&path.unwrap_or_else(|| "semel".to_owned()))
+}
+
+/// Four lines for a POSIX shell. The key is of this start: an earlier start's has completed.
+fn demonstration(program: &str, grpc: SocketAddr, now: SystemTime) -> [String; 4] {
+    let server = match reachable(grpc) {
+        SocketAddr::V4(address) if address.ip().is_loopback() && address.port() == DEFAULT_GRPC_PORT => {
+            String::new()
+        }
+        address => format!("--server http://{address} "),
+    };
+    let started: String =
+        humantime::format_rfc3339_seconds(now).to_string().chars().filter(char::is_ascii_digit).collect();
+    let key = format!("--endpoint demo/Charge --key order-{started}");
+    [
+        format!(r#"eval "$({program} begin {server}{key} --output env)""#),
+        format!("{program} begin {server}{key}"),
+        format!("{program} complete {server}{key} --payload 'charged 42 EUR'"),
+        format!("{program} begin {server}{key}"),
+    ]
+}
+
+/// The address that a caller on this machine uses.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+/// `text` as one word of a shell, quoted where it has to be.
+fn shell_word(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+".contains(&byte);
+    if !text.is_empty() && text.bytes().all(plain) { text.to_owned() } else { shell_quoted(text) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lines_name_the_server_only_where_they_must() {
+        let [begin, ..] =
+            demonstration("/bin/semel", "127.0.0.1:7400".parse().unwrap(), SystemTime::UNIX_EPOCH);
+        assert_eq!(
+            begin,
+            r#"eval "$(/bin/semel begin --endpoint demo/Charge --key order-19700101000000 --output env)""#
+        );
+        let [_, begin, ..] = demonstration("semel", "0.0.0.0:81".parse().unwrap(), SystemTime::UNIX_EPOCH);
+        assert!(begin.contains("--server http://127.0.0.1:81 "), "{begin}");
+        assert_eq!(shell_word("/a b/it's"), r"'/a b/it'\''s'");
+    }
+}

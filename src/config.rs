@@ -1,0 +1,189 @@
+//! The server's configuration: every setting read and checked before anything starts, all errors told together.
+
+mod effective;
+mod layers;
+mod policy_file;
+mod policy_watch;
+mod problem;
+mod settings;
+mod toml_lines;
+mod units;
+
+use std::ffi::OsString;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use self::effective::Effective;
+use self::layers::{Layer, merge};
+use self::toml_lines::Source;
+use crate::coordinator;
+use crate::domain::PolicyRules;
+use crate::server::Limits;
+
+pub use policy_file::parse_policy;
+pub use policy_watch::{PolicyWatch, Reload};
+pub use problem::{Problem, Problems};
+pub use settings::{Kind, SETTINGS, Setting};
+pub use units::{format_duration, format_size, parse_duration, parse_size};
+
+/// The file that is read where none is named, if it exists.
+pub const DEFAULT_FILE: &str = "semel.toml";
+
+/// Where the configuration is to be found.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// The file, where one is named: it has to exist then.
+    pub file: Option<PathBuf>,
+    /// The file to read where none is named; it need not exist.
+    pub default_file: Option<PathBuf>,
+    /// The environment.
+    pub environment: Vec<(OsString, OsString)>,
+    /// The flags that were given.
+    pub flags: Vec<(&'static Setting, String)>,
+}
+
+/// Where records are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreKind {
+    /// In a directory of this machine.
+    Embedded,
+    /// In memory alone.
+    Memory,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+/// A text that nothing shows.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The secret's bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(hidden)")
+    }
+}
+
+/// The configuration of a server, checked.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    /// Where gRPC calls come in.
+    pub listen: SocketAddr,
+    /// Where health is asked for over HTTP.
+    pub ops_listen: SocketAddr,
+    /// Listening beyond loopback is allowed, without encryption and credentials.
+    pub insecure: bool,
+    /// Where records are kept.
+    pub store: StoreKind,
+    /// The directory of the embedded store.
+    pub data_dir: PathBuf,
+    /// The policy file.
+    pub policy: Option<PathBuf>,
+    /// How far servers' clocks may differ.
+    pub clock_skew_allowance: Duration,
+    /// What keys are hashed under in logs; absent: a random one for each start.
+    pub key_hash_secret: Option<Secret>,
+    /// What is logged, as `level` and `target=level`, parted by commas.
+    pub log_level: String,
+    /// How it is logged.
+    pub log_format: LogFormat,
+    /// How far the coordinator may go.
+    pub coordinator: coordinator::Settings,
+    /// What the transport accepts.
+    pub limits: Limits,
+}
+
+/// A configuration, what it was made from, and what it names.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The settings.
+    pub config: ServerConfig,
+    /// The policy rules at the start.
+    pub policies: PolicyRules,
+    /// The policy file's text, where there is one.
+    pub policy_text: Option<String>,
+    /// The file that was read, if one was.
+    pub file: Option<PathBuf>,
+    /// What is odd, but no error.
+    pub warnings: Vec<String>,
+    effective: Effective,
+}
+
+impl Loaded {
+    /// The effective values as a TOML file, each with its origin in a comment; secrets hidden.
+    pub fn print(&self) -> String {
+        self.effective.print()
+    }
+}
+
+/// Reads and checks everything.
+pub fn load(sources: Sources) -> Result<Loaded, Problems> {
+    let mut problems = Vec::new();
+    let mut warnings = Vec::new();
+    let (file, text) = read_file(&sources, &mut problems);
+    let mut layers = vec![Layer::defaults()];
+    if let Some(file) = &file {
+        let name = file.display().to_string();
+        layers.push(Layer::file(Source { name: &name, text: &text }, &mut problems));
+    }
+    layers.push(Layer::environment(sources.environment, &mut problems, &mut warnings));
+    layers.push(Layer::flags(&sources.flags, &mut problems));
+    let effective = match merge(layers) {
+        Ok(values) => Effective::new(values),
+        Err(error) => {
+            let problem = error.to_string();
+            let origin = "settings".to_owned();
+            problems.push(Problem { origin, line: None, field: String::new(), value: None, problem });
+            return Err(Problems(problems));
+        }
+    };
+    let key_hash_secret = effective.key_hash_secret(&mut problems);
+    effective.check_listeners(&mut problems);
+    effective.check_limits(&mut problems);
+    let (policies, policy_text) = effective.read_policy(&mut problems);
+    if !problems.is_empty() {
+        return Err(Problems(problems));
+    }
+    let config = effective.config(key_hash_secret);
+    Ok(Loaded { config, policies, policy_text, file, warnings, effective })
+}
+
+fn read_file(sources: &Sources, problems: &mut Vec<Problem>) -> (Option<PathBuf>, String) {
+    let named = sources.file.as_ref();
+    let Some(path) = named.or(sources.default_file.as_ref()) else { return (None, String::new()) };
+    match std::fs::read_to_string(path) {
+        Ok(text) => (Some(path.clone()), text),
+        Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
+            (None, String::new())
+        }
+        Err(error) => {
+            problems.push(unreadable(path, &error));
+            (None, String::new())
+        }
+    }
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> Problem {
+    Problem {
+        origin: path.display().to_string(),
+        line: None,
+        field: String::new(),
+        value: None,
+        problem: format!("cannot be read: {error}"),
+    }
+}

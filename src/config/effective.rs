@@ -1,0 +1,240 @@
+//! The values in force, and what is wrong with them together.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::layers::InForce;
+use super::policy_file::parse_policy;
+use super::problem::Problem;
+use super::settings::{Kind, Parsed, SETTINGS, Setting};
+use super::{LogFormat, Secret, ServerConfig, StoreKind};
+use crate::coordinator;
+use crate::domain::PolicyRules;
+use crate::server::Limits;
+
+/// Every setting that has a value.
+#[derive(Clone)]
+pub(super) struct Effective(BTreeMap<&'static str, InForce>);
+
+impl fmt::Debug for Effective {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.keys()).finish()
+    }
+}
+
+impl Effective {
+    pub(super) const fn new(values: BTreeMap<&'static str, InForce>) -> Self {
+        Self(values)
+    }
+
+    /// The value of a setting that has a default.
+    fn parsed(&self, key: &str) -> &Parsed {
+        &self.0.get(key).unwrap_or_else(|| panic!("{key} is in SETTINGS with a default")).value
+    }
+
+    fn address(&self, key: &str) -> SocketAddr {
+        match self.parsed(key) {
+            Parsed::Address(address) => *address,
+            _ => unreachable!("{key} is an address in SETTINGS"),
+        }
+    }
+
+    fn flag(&self, key: &str) -> bool {
+        match self.parsed(key) {
+            Parsed::Flag(flag) => *flag,
+            _ => unreachable!("{key} is a flag in SETTINGS"),
+        }
+    }
+
+    fn length(&self, key: &str) -> Duration {
+        match self.parsed(key) {
+            Parsed::Length(length) => *length,
+            _ => unreachable!("{key} is a length of time in SETTINGS"),
+        }
+    }
+
+    fn number(&self, key: &str) -> u64 {
+        match self.parsed(key) {
+            Parsed::Number(number) => *number,
+            _ => unreachable!("{key} is a number in SETTINGS"),
+        }
+    }
+
+    /// A number that fits whatever takes it, because its bounds in SETTINGS do.
+    fn fitting<N: TryFrom<u64>>(&self, key: &str) -> N {
+        N::try_from(self.number(key)).unwrap_or_else(|_| unreachable!("{key} is bounded in SETTINGS"))
+    }
+
+    fn text(&self, key: &str) -> &str {
+        match self.parsed(key) {
+            Parsed::Text(text) => text,
+            _ => unreachable!("{key} is a text in SETTINGS"),
+        }
+    }
+
+    fn path(&self, key: &str) -> Option<&PathBuf> {
+        match &self.0.get(key)?.value {
+            Parsed::Path(path) => Some(path),
+            _ => unreachable!("{key} is a path in SETTINGS"),
+        }
+    }
+
+    fn problem(&self, key: &'static str, value: Option<String>, problem: impl Into<String>) -> Problem {
+        let origin = self.0.get(key).map_or_else(|| "default".to_owned(), |entry| entry.origin.clone());
+        Problem { origin, line: None, field: key.to_owned(), value, problem: problem.into() }
+    }
+
+    pub(super) fn key_hash_secret(&self, problems: &mut Vec<Problem>) -> Option<Secret> {
+        const KEY: &str = "key_hash_secret";
+        const FILE: &str = "key_hash_secret_file";
+        let direct = self.0.contains_key(KEY).then(|| Secret(self.text(KEY).to_owned()));
+        let Some(file) = self.path(FILE) else { return direct };
+        if direct.is_some() {
+            let problem = format!("is set as well as {KEY}; set one of them");
+            problems.push(self.problem(FILE, Some(format!("{:?}", file.display().to_string())), problem));
+            return None;
+        }
+        match std::fs::read_to_string(file) {
+            Ok(text) => {
+                let secret = text.trim_end_matches(['\r', '\n']);
+                if secret.len() < Setting::LEAST_SECRET_BYTES {
+                    let problem = format!(
+                        "names a file of {} bytes; a secret needs at least {}",
+                        secret.len(),
+                        Setting::LEAST_SECRET_BYTES
+                    );
+                    problems.push(self.problem(
+                        FILE,
+                        Some(format!("{:?}", file.display().to_string())),
+                        problem,
+                    ));
+                    return None;
+                }
+                Some(Secret(secret.to_owned()))
+            }
+            Err(error) => {
+                let problem = format!("cannot be read: {error}");
+                problems.push(self.problem(FILE, Some(format!("{:?}", file.display().to_string())), problem));
+                None
+            }
+        }
+    }
+
+    pub(super) fn check_listeners(&self, problems: &mut Vec<Problem>) {
+        let (listen, ops_listen) = (self.address("listen"), self.address("ops_listen"));
+        for (key, address) in [("listen", listen), ("ops_listen", ops_listen)] {
+            if !address.ip().is_loopback() && !self.flag("insecure") {
+                problems.push(self.problem(
+                    key,
+                    Some(format!("\"{address}\"")),
+                    "would take calls from other machines, which this release neither encrypts nor \
+                     authenticates; listen on 127.0.0.1 or [::1], or set insecure if the network is trusted",
+                ));
+            }
+        }
+        if listen == ops_listen && listen.port() != 0 {
+            let value = Some(format!("\"{ops_listen}\""));
+            problems.push(self.problem("ops_listen", value, "is the same as listen; write another port"));
+        }
+    }
+
+    pub(super) fn read_policy(&self, problems: &mut Vec<Problem>) -> (PolicyRules, Option<String>) {
+        let allowance = self.length("clock_skew_allowance");
+        let Some(path) = self.path("policy") else {
+            let name = "built-in policy".to_owned();
+            return (parse_policy(&name, "", allowance).unwrap_or_default(), None);
+        };
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) => {
+                let value = Some(format!("{:?}", path.display().to_string()));
+                problems.push(self.problem("policy", value, format!("cannot be read: {error}")));
+                return (PolicyRules::default(), None);
+            }
+        };
+        let rules = parse_policy(&path.display().to_string(), &text, allowance).unwrap_or_else(|found| {
+            problems.extend(found.0);
+            PolicyRules::default()
+        });
+        (rules, Some(text))
+    }
+
+    pub(super) fn config(&self, key_hash_secret: Option<Secret>) -> ServerConfig {
+        ServerConfig {
+            listen: self.address("listen"),
+            ops_listen: self.address("ops_listen"),
+            insecure: self.flag("insecure"),
+            store: if self.text("store") == "memory" { StoreKind::Memory } else { StoreKind::Embedded },
+            data_dir: self.path("data_dir").cloned().unwrap_or_default(),
+            policy: self.path("policy").cloned(),
+            clock_skew_allowance: self.length("clock_skew_allowance"),
+            key_hash_secret,
+            log_level: self.text("log_level").to_owned(),
+            log_format: if self.text("log_format") == "json" { LogFormat::Json } else { LogFormat::Human },
+            coordinator: coordinator::Settings {
+                max_waiters: self.fitting("max_waiters"),
+                replay_cache_bytes: self.number("replay_cache_bytes"),
+                replay_cache_max_age: self.length("replay_cache_max_age"),
+                recent_bytes: self.number("recent_bytes"),
+                settle_within: self.length("settle_within"),
+                poll: None,
+            },
+            limits: self.limits(),
+        }
+    }
+
+    fn limits(&self) -> Limits {
+        Limits {
+            max_request_bytes: self.fitting("limits.max_request_bytes"),
+            max_response_bytes: self.fitting("limits.max_response_bytes"),
+            max_connections: self.fitting("limits.max_connections"),
+            max_concurrent_streams: self.fitting("limits.max_concurrent_streams"),
+            max_header_list_bytes: self.fitting("limits.max_header_list_bytes"),
+            max_pending_reset_streams: self.fitting("limits.max_pending_reset_streams"),
+            max_error_reset_streams: self.fitting("limits.max_error_reset_streams"),
+            keep_alive_interval: self.length("limits.keep_alive_interval"),
+            keep_alive_timeout: self.length("limits.keep_alive_timeout"),
+            max_connection_age: self.length("limits.max_connection_age"),
+            max_connection_age_grace: self.length("limits.max_connection_age_grace"),
+            request_timeout: self.length("limits.request_timeout"),
+            drain_time: self.length("limits.drain_time"),
+        }
+    }
+
+    /// What the transport's limits break together.
+    pub(super) fn check_limits(&self, problems: &mut Vec<Problem>) {
+        problems.extend(self.limits().problems().into_iter().map(|problem| Problem {
+            origin: "settings".to_owned(),
+            line: None,
+            field: "limits:".to_owned(),
+            value: None,
+            problem,
+        }));
+    }
+
+    /// As a TOML file, each value with its origin in a comment.
+    pub(super) fn print(&self) -> String {
+        let mut printed = String::new();
+        let mut table = "";
+        for setting in SETTINGS {
+            let (at, name) = setting.key.split_once('.').unwrap_or(("", setting.key));
+            if at != table {
+                printed.extend(["\n[", at, "]\n"]);
+                table = at;
+            }
+            let line = match self.0.get(setting.key) {
+                None => format!("# {name} is not set"),
+                Some(entry) if setting.kind == Kind::Secret => {
+                    format!("# {name} is set, and hidden  # {}", entry.origin)
+                }
+                Some(entry) => format!("{name} = {}  # {}", entry.value.to_toml(setting), entry.origin),
+            };
+            printed.push_str(&line);
+            printed.push('\n');
+        }
+        printed
+    }
+}

@@ -1,0 +1,248 @@
+//! Every setting of the server: its name, what it takes, its default, and what it is for.
+//!
+//! One table serves the file (`limits.request_timeout`), the environment (`SEMEL_LIMITS_REQUEST_TIMEOUT`) and the
+//! flags (`--limits-request-timeout`).
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::problem::listed;
+use super::units::{format_duration, format_size, parse_duration, parse_size};
+
+/// One setting.
+#[derive(Debug)]
+pub struct Setting {
+    /// Its name in the file; a dot parts the table from the field.
+    pub key: &'static str,
+    /// What it takes.
+    pub kind: Kind,
+    /// Its value where nobody sets it.
+    pub default: Option<&'static str>,
+    /// What it is for.
+    pub help: &'static str,
+}
+
+/// What a setting takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// An IP address and a port.
+    Address,
+    /// true or false.
+    Flag,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// A file or a directory.
+    Path,
+    /// A length of time, at least and at most this long.
+    Length(Duration, Duration),
+    /// A size in bytes, at least and at most this much.
+    Size(u64, u64),
+    /// A whole number, at least and at most this.
+    Count(u64, u64),
+    /// Log levels: one for all, or some by target.
+    Levels,
+    /// A text that is never shown, and never taken as a flag, where other processes would see it.
+    Secret,
+}
+
+/// A setting's value, read.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum Parsed {
+    Address(SocketAddr),
+    Flag(bool),
+    Path(PathBuf),
+    Length(Duration),
+    Number(u64),
+    Text(String),
+}
+
+impl Parsed {
+    /// The value as TOML writes it.
+    pub(crate) fn to_toml(&self, setting: &Setting) -> String {
+        let text = match self {
+            Self::Address(address) => address.to_string(),
+            Self::Flag(flag) => flag.to_string(),
+            Self::Path(path) => path.display().to_string(),
+            Self::Length(length) => format_duration(*length),
+            Self::Number(number) if matches!(setting.kind, Kind::Size(..)) => format_size(*number),
+            Self::Number(number) => number.to_string(),
+            Self::Text(text) => text.clone(),
+        };
+        match setting.kind {
+            Kind::Flag | Kind::Count(..) => text,
+            _ => toml::Value::String(text).to_string(),
+        }
+    }
+}
+
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+const SECOND: Duration = Duration::from_secs(1);
+const YEAR: Duration = Duration::from_hours(365 * 24);
+const HOUR: Duration = Duration::from_hours(1);
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+const TIB: u64 = 1 << 40;
+
+impl Setting {
+    /// Its environment variable.
+    pub fn variable(&self) -> String {
+        format!("SEMEL_{}", self.key.replace('.', "_").to_uppercase())
+    }
+
+    /// Its flag, without the dashes before it; none for a secret.
+    pub fn flag(&self) -> Option<String> {
+        (self.kind != Kind::Secret).then(|| self.key.replace(['.', '_'], "-"))
+    }
+
+    /// The setting of that name.
+    pub fn named(key: &str) -> Option<&'static Self> {
+        SETTINGS.iter().find(|setting| setting.key == key)
+    }
+
+    /// Reads `text`, or says what is wrong with it and what would be right.
+    pub(crate) fn parse(&self, text: &str) -> Result<Parsed, String> {
+        match self.kind {
+            Kind::Address => text.parse().map(Parsed::Address).map_err(|_| {
+                r#"is not an IP address and a port; write one such as "127.0.0.1:7400" or "[::1]:7400""#
+                    .to_owned()
+            }),
+            Kind::Flag => text.parse().map(Parsed::Flag).map_err(|_| "is neither true nor false".to_owned()),
+            Kind::Choice(words) if words.contains(&text) => Ok(Parsed::Text(text.to_owned())),
+            Kind::Choice(words) => Err(format!("is none of: {}", listed(words.iter().copied()))),
+            Kind::Path if text.is_empty() => Err("is empty; write a path".to_owned()),
+            Kind::Path => Ok(Parsed::Path(text.into())),
+            Kind::Length(least, most) => {
+                let length = parse_duration(text)?;
+                if length < least || length > most {
+                    let (least, most) = (format_duration(least), format_duration(most));
+                    return Err(format!("is out of bounds; write {least} to {most}"));
+                }
+                Ok(Parsed::Length(length))
+            }
+            Kind::Size(least, most) => {
+                let size = parse_size(text)?;
+                if size < least || size > most {
+                    let (least, most) = (format_size(least), format_size(most));
+                    return Err(format!("is out of bounds; write {least} to {most}"));
+                }
+                Ok(Parsed::Number(size))
+            }
+            Kind::Count(least, most) => match text.parse::<u64>() {
+                Ok(count) if (least..=most).contains(&count) => Ok(Parsed::Number(count)),
+                Ok(_) => Err(format!("is out of bounds; write {least} to {most}")),
+                Err(_) => Err(format!("is not a whole number; write one from {least} to {most}")),
+            },
+            Kind::Levels => parse_levels(text).map(|()| Parsed::Text(text.to_owned())),
+            Kind::Secret if text.len() < Self::LEAST_SECRET_BYTES => Err(format!(
+                "is {} bytes long; a secret needs at least {}",
+                text.len(),
+                Self::LEAST_SECRET_BYTES
+            )),
+            Kind::Secret => Ok(Parsed::Text(text.to_owned())),
+        }
+    }
+
+    /// The shortest secret that is taken.
+    pub(crate) const LEAST_SECRET_BYTES: usize = 16;
+
+    /// What the setting takes, for people.
+    pub(crate) const fn takes(&self) -> &'static str {
+        match self.kind {
+            Kind::Address => "IP:PORT",
+            Kind::Flag => "true|false",
+            Kind::Choice(_) => "WORD",
+            Kind::Path => "PATH",
+            Kind::Length(..) => "TIME",
+            Kind::Size(..) => "SIZE",
+            Kind::Count(..) => "NUMBER",
+            Kind::Levels => "LEVEL",
+            Kind::Secret => "SECRET",
+        }
+    }
+}
+
+/// Takes one level for all, and `target=level` for some, parted by commas.
+fn parse_levels(text: &str) -> Result<(), String> {
+    for part in text.split(',') {
+        let level = part.split_once('=').map_or(part, |(_, level)| level).trim();
+        if !LEVELS.contains(&level) {
+            return Err(format!(
+                r#"names no level in "{part}"; write one of {}, or also some by target, such as "info,semel=debug""#,
+                listed(LEVELS)
+            ));
+        }
+    }
+    Ok(())
+}
+
+macro_rules! settings {
+    ($($key:literal: $kind:expr, $default:expr, $help:literal;)+) => {
+        /// Every setting, in the order of the example file.
+        pub const SETTINGS: &[Setting] =
+            &[$(Setting { key: $key, kind: $kind, default: $default, help: $help }),+];
+    };
+}
+
+settings! {
+    "listen": Kind::Address, Some("127.0.0.1:7400"),
+        "Where gRPC calls come in.";
+    "ops_listen": Kind::Address, Some("127.0.0.1:7401"),
+        "Where /livez and /readyz are answered, over HTTP.";
+    "insecure": Kind::Flag, Some("false"),
+        "Allows listening beyond loopback, although calls are neither encrypted nor authenticated.";
+    "store": Kind::Choice(&["embedded", "memory"]), Some("embedded"),
+        "Where records are kept: embedded (in data_dir, durable), or memory (gone when the server stops).";
+    "data_dir": Kind::Path, Some("./data"),
+        "The directory of the embedded store. One server owns it at a time.";
+    "policy": Kind::Path, None,
+        "The policy file. Without one, the built-in defaults hold for everybody.";
+    "clock_skew_allowance": Kind::Length(Duration::ZERO, Duration::from_mins(10)), Some("1s"),
+        "How far the clocks of servers on one store may differ. A lease counts as over only this much after its end.";
+    "key_hash_secret": Kind::Secret, None,
+        "Makes the hashes that stand for keys in logs comparable over restarts and servers. Without one, each start makes its own.";
+    "key_hash_secret_file": Kind::Path, None,
+        "A file that holds key_hash_secret.";
+    "log_level": Kind::Levels, Some("info"),
+        "What is logged: off, error, warn, info, debug or trace; also by target, such as info,semel=debug.";
+    "log_format": Kind::Choice(&["human", "json"]), Some("human"),
+        "How it is logged, on standard error.";
+    "max_waiters": Kind::Count(0, 10_000_000), Some("10000"),
+        "How many Begins may be held at a time while another attempt runs.";
+    "replay_cache_bytes": Kind::Size(0, TIB), Some("32MiB"),
+        "Memory for completed records, which are replayed without asking the store.";
+    "replay_cache_max_age": Kind::Length(Duration::ZERO, HOUR), Some("30s"),
+        "How long a completed record is replayed without asking the store. Other servers may replay a forgotten result for as long.";
+    "recent_bytes": Kind::Size(0, TIB), Some("32MiB"),
+        "Memory for records that this server wrote last, which saves a read before the next write.";
+    "settle_within": Kind::Length(Duration::from_millis(10), Duration::from_mins(5)), Some("10s"),
+        "How long a write of unknown outcome is sent again before the caller is told that it is unknown.";
+
+    "limits.max_request_bytes": Kind::Size(4 * MIB, GIB), Some("4MiB"),
+        "The largest request message.";
+    "limits.max_response_bytes": Kind::Size(4 * MIB, GIB), Some("4MiB"),
+        "The largest response message; answers to batches and pages are cut to fit it.";
+    "limits.max_connections": Kind::Count(1, 10_000_000), Some("10000"),
+        "The most gRPC connections at a time; one more is closed as soon as it is accepted.";
+    "limits.max_concurrent_streams": Kind::Count(1, 1_000_000), Some("1024"),
+        "The most calls at a time on one connection.";
+    "limits.max_header_list_bytes": Kind::Size(4 * KIB, MIB), Some("16KiB"),
+        "The largest header list of a request; it bounds CONTINUATION frames too.";
+    "limits.max_pending_reset_streams": Kind::Count(0, 1_000_000), Some("20"),
+        "How many streams a client may have reset before the server took them up; one more closes the connection (rapid reset).";
+    "limits.max_error_reset_streams": Kind::Count(0, 1_000_000), Some("1024"),
+        "How many streams of a connection the server may have to reset for protocol errors; one more closes it (MadeYouReset).";
+    "limits.keep_alive_interval": Kind::Length(SECOND, YEAR), Some("1m"),
+        "How long a connection may be silent before the server sends it a ping.";
+    "limits.keep_alive_timeout": Kind::Length(SECOND, YEAR), Some("20s"),
+        "How long the answer to that ping may take before the connection is closed.";
+    "limits.max_connection_age": Kind::Length(Duration::ZERO, YEAR), Some("1h"),
+        "After this long a connection is asked to go, so that clients spread over servers anew; 0s for never.";
+    "limits.max_connection_age_grace": Kind::Length(Duration::ZERO, YEAR), Some("1m"),
+        "How long the calls of such a connection may take to end before it is closed.";
+    "limits.request_timeout": Kind::Length(Duration::from_millis(100), YEAR), Some("1m"),
+        "The longest that any call may take; a caller's own deadline may be shorter.";
+    "limits.drain_time": Kind::Length(Duration::ZERO, YEAR), Some("20s"),
+        "How long the calls under way may take to end once the server was told to stop.";
+}
