@@ -4,7 +4,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::SystemTime;
 
 use crate::cli::output::{shell_quoted, write_out};
+use crate::clock::SystemClock;
 use crate::config::{ServerConfig, StoreKind};
+use crate::domain::{Clock, Timestamp};
 
 /// Where the server listens, ports settled.
 #[derive(Clone, Copy, Debug)]
@@ -23,7 +25,8 @@ pub(super) fn print(config: &ServerConfig, addresses: Addresses) {
     };
     let version = env!("CARGO_PKG_VERSION");
     let Addresses { grpc, operations } = addresses;
-    let lines = demonstration(&program(), grpc, SystemTime::now());
+    let now = SystemTime::UNIX_EPOCH + SystemClock.now().since(Timestamp::default());
+    let lines = demonstration(&program(), grpc, now);
     write_out(&format!(
         "semel {version}\n\
          gRPC        http://{grpc}\n\
