@@ -1,0 +1,263 @@
+//! A kill loses nothing of the page cache, so it cannot show a missing sync. The system calls can: no
+//! acknowledgement leaves before the sync that covers its write, and what the kernel refused is not acknowledged.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::process::{Counts, Process, Work, check, marker, scale};
+
+const TRACED: &str = "trace=write,writev,pwrite64,copy_file_range,fsync,fdatasync,rename,renameat,renameat2";
+
+/// One run of the child under strace.
+struct Run {
+    _directory: TempDir,
+    trace: Trace,
+    counts: Counts,
+}
+
+/// Runs the child to its end; everything that it acknowledged must be there afterwards.
+fn run(work: Work, injection: Option<&Injection>) -> Run {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let data = directory.path().join("data");
+    let log = directory.path().join("strace");
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-y", "-s", "1000000", "-e", TRACED, "-e", "signal=none", "-o"]).arg(&log);
+    if let Some(injection) = injection {
+        let Injection { calls, error, when } = injection;
+        strace.arg("-e").arg(format!("inject={calls}:error={error}:when={when}"));
+    }
+    let mut process = Process::start(&data, work, Some(strace));
+    process.finish();
+    assert_eq!(
+        process.counts.acknowledged,
+        work.writers * work.writes.unwrap_or(0),
+        "all of its work is done"
+    );
+    check(&data, work.writers, &process.acknowledged);
+    let trace = Trace::parse(&fs::read_to_string(&log).expect("strace wrote a log"));
+    Run { _directory: directory, trace, counts: process.counts }
+}
+
+/// An error that the kernel is made to give.
+#[derive(Clone, Copy, Debug)]
+struct Injection {
+    calls: &'static str,
+    error: &'static str,
+    /// At which call of each thread.
+    when: usize,
+}
+
+const SYNCS: &str = "fsync,fdatasync";
+/// The child speaks by writev, so that these are the store's own.
+const WRITES: &str = "write,pwrite64,copy_file_range";
+
+/// The calls of a run, in the order of the log.
+struct Trace {
+    calls: Vec<Call>,
+}
+
+/// A call that ended well or not; a line of the log each for its beginning and its end, or one for both.
+#[derive(Clone, Debug)]
+struct Call {
+    name: String,
+    arguments: String,
+    began: usize,
+    ended: usize,
+    failed: bool,
+}
+
+impl Trace {
+    fn parse(log: &str) -> Self {
+        let mut calls: Vec<Call> = Vec::new();
+        let mut unfinished: HashMap<&str, Call> = HashMap::new();
+        for (line, text) in log.lines().enumerate() {
+            let Some((thread, text)) = text.split_once(' ') else { continue };
+            let text = text.trim_start();
+            if let Some(rest) = text.strip_prefix("<... ") {
+                let Some(mut call) = unfinished.remove(thread) else { continue };
+                let (_, rest) = rest.split_once("resumed>").expect("a resumed call");
+                call.arguments.push_str(rest);
+                call.ended = line;
+                call.failed = has_failed(rest);
+                calls.push(call);
+                continue;
+            }
+            let Some((name, arguments)) = text.split_once('(') else { continue };
+            let call = Call {
+                name: name.to_owned(),
+                arguments: arguments.to_owned(),
+                began: line,
+                ended: line,
+                failed: has_failed(arguments),
+            };
+            if text.ends_with("<unfinished ...>") {
+                unfinished.insert(thread, call);
+            } else {
+                calls.push(call);
+            }
+        }
+        calls.sort_by_key(|call| call.ended);
+        Self { calls }
+    }
+
+    fn without_syncs(&self) -> Self {
+        Self { calls: self.calls.iter().filter(|call| !call.is_sync()).cloned().collect() }
+    }
+
+    /// How many acknowledgements left, and those of them that no sync covers.
+    fn acknowledgements(&self) -> (u64, Vec<String>) {
+        let mut durable = Durable::default();
+        let (mut count, mut early) = (0, Vec::new());
+        for (began, acknowledgement) in
+            self.calls.iter().filter_map(Call::acknowledgement).collect::<Vec<_>>()
+        {
+            durable.advance(self, began);
+            count += 1;
+            if !durable.holds(&acknowledgement) {
+                early.push(acknowledgement);
+            }
+        }
+        (count, early)
+    }
+
+    fn count(&self, which: impl Fn(&Call) -> bool) -> usize {
+        self.calls.iter().filter(|call| which(call)).count()
+    }
+}
+
+/// `… ) = -1 EIO …`; strace pads before the equals sign.
+fn has_failed(end: &str) -> bool {
+    let result = end.rsplit_once(')').and_then(|(_, result)| result.trim_start().strip_prefix('='));
+    let result = result.or_else(|| end.rsplit_once(") = ").map(|(_, result)| result));
+    result.is_none_or(|result| result.trim_start().starts_with('-'))
+}
+
+impl Call {
+    fn is_sync(&self) -> bool {
+        self.name == "fsync" || self.name == "fdatasync"
+    }
+
+    fn is_write(&self) -> bool {
+        WRITES.split(',').any(|name| name == self.name)
+    }
+
+    /// The file of its descriptor, which strace writes as `7</path>`.
+    fn path(&self) -> &str {
+        let path = self.arguments.split_once('<').and_then(|(_, rest)| rest.split_once('>'));
+        path.map_or("", |(path, _)| path)
+    }
+
+    /// Where it began, and the marker of the write that it acknowledges.
+    fn acknowledgement(&self) -> Option<(usize, String)> {
+        if self.name != "writev" {
+            return None;
+        }
+        let (_, rest) = self.arguments.split_once("ACK ")?;
+        let (writer, rest) = rest.split_once(' ')?;
+        let (step, _) = rest.split_once("\\n")?;
+        Some((self.began, marker(writer.parse().ok()?, step.parse().ok()?)))
+    }
+}
+
+/// What of the journal is on disk at a moment of a trace.
+#[derive(Default)]
+struct Durable {
+    /// The next call to look at, in the order in which calls ended.
+    next: usize,
+    /// What was written to each journal file, in order: the end of the call, and the bytes as strace shows them.
+    written: BTreeMap<String, Vec<(usize, String)>>,
+    /// All of each file that a sync covered.
+    synced: BTreeMap<String, String>,
+}
+
+impl Durable {
+    /// Takes in every call that ended before the line.
+    fn advance(&mut self, trace: &Trace, line: usize) {
+        while let Some(call) = trace.calls.get(self.next).filter(|call| call.ended < line) {
+            self.next += 1;
+            if call.failed {
+                continue;
+            }
+            if call.is_write() && call.path().ends_with(".jnl") {
+                let bytes = call.arguments.split_once('"').map_or("", |(_, rest)| rest);
+                let bytes = bytes.rsplit_once('"').map_or("", |(bytes, _)| bytes);
+                let written = self.written.entry(call.path().to_owned()).or_default();
+                written.push((call.ended, bytes.to_owned()));
+            } else if call.is_sync() {
+                self.sync(call.path(), call.began);
+            } else if call.name.starts_with("rename") && call.arguments.contains(".copy\"") {
+                // The check of the journal copied the file and synced the copy before it took the file's name.
+                let path = call.arguments.split('"').find(|text| text.ends_with(".copy")).unwrap_or("");
+                if self.synced.contains_key(path) {
+                    self.sync(&path.replace(".copy", ".jnl"), call.began);
+                }
+            }
+        }
+    }
+
+    /// A sync covers the writes that had ended when it began.
+    fn sync(&mut self, path: &str, began: usize) {
+        let written = self.written.get(path).map_or(&[][..], Vec::as_slice);
+        let covered = written.iter().filter(|(ended, _)| *ended < began).map(|(_, bytes)| bytes.as_str());
+        self.synced.insert(path.to_owned(), covered.collect());
+    }
+
+    fn holds(&self, marker: &str) -> bool {
+        self.synced.values().any(|bytes| bytes.contains(marker))
+    }
+}
+
+const SMALL: Work = Work { writers: 8, writes: Some(40) };
+
+pub(crate) fn no_acknowledgement_leaves_before_its_sync() {
+    let run = run(SMALL, None);
+    let (count, early) = run.trace.acknowledgements();
+    let syncs = run.trace.count(|call| call.name == "fdatasync" && call.path().ends_with(".jnl"));
+    println!("{count} acknowledgements, each after its sync; {syncs} syncs of the journal");
+    assert_eq!((count, early), (320, vec![]));
+    assert!(syncs < 320, "one sync covers several writes");
+
+    // The same run, had it not synced: this analysis would have seen it.
+    let (count, early) = run.trace.without_syncs().acknowledgements();
+    assert_eq!(early.len() as u64, count);
+}
+
+/// `SEMEL_INJECTIONS`: how many calls of each kind are made to fail, spread over the run; 10000 is all.
+pub(crate) fn no_refused_sync_is_acknowledged() {
+    inject(SYNCS, Call::is_sync);
+}
+
+/// `SEMEL_INJECTIONS`: likewise.
+pub(crate) fn no_refused_write_is_acknowledged() {
+    inject(WRITES, Call::is_write);
+}
+
+fn inject(calls: &'static str, is_one: fn(&Call) -> bool) {
+    let work = Work { writers: 4, writes: Some(12) };
+    // The most that any one thread makes; strace counts by thread.
+    let longest = run(work, None).trace.count(is_one);
+    let wanted = usize::try_from(scale("SEMEL_INJECTIONS", 8)).expect("a small number");
+    let mut places: Vec<_> =
+        (0..wanted.min(longest)).map(|n| 1 + n * longest / wanted.min(longest)).collect();
+    places.dedup();
+    let (mut runs, mut failures, mut injected) = (0, 0, 0);
+    for when in places {
+        for error in ["EIO", "ENOSPC"] {
+            let injection = Injection { calls, error, when };
+            let run = run(work, Some(&injection));
+            let (count, early) = run.trace.acknowledgements();
+            assert_eq!((count, early), (48, vec![]), "{injection:?}");
+            runs += 1;
+            failures += run.counts.failed + run.counts.refused;
+            injected += run.trace.count(|call| call.arguments.contains("(INJECTED)"));
+        }
+    }
+    println!(
+        "{runs} runs of {calls}, {longest} calls long: {injected} errors injected, {failures} answers were errors, \
+         no write was acknowledged before it was durable, all were in the end"
+    );
+    assert!(runs >= wanted.min(longest) && injected >= runs && failures > 0);
+}
