@@ -19,6 +19,8 @@ use semel::proto;
 use semel::proto::abort_request::Disposition;
 use semel::proto::idempotency_service_client::IdempotencyServiceClient;
 use semel::proto::operator_service_client::OperatorServiceClient;
+use semel::storage::fault_injecting::{Fault, FaultInjecting};
+use semel::storage::metered::Operation;
 use support::scripted_store::{Script, ScriptedStore};
 use support::server::*;
 use tonic::transport::Channel;
@@ -79,6 +81,8 @@ impl From<proto::ItemError> for Said {
 struct World {
     server: RunningServer,
     store: Arc<ScriptedStore>,
+    /// In front of `store`.
+    faults: Arc<FaultInjecting>,
     client: IdempotencyServiceClient<Channel>,
     operator: OperatorServiceClient<Channel>,
 }
@@ -97,9 +101,10 @@ impl World {
         let rules = PolicyRules::new(Policy::default(), vec![rule("strict", strict), rule("large", large)]);
         let settings =
             Settings { max_waiters: 0, settle_within: Duration::from_millis(20), ..Settings::default() };
-        let server = Start { rules, settings, ..Start::on(store.clone()) }.serve().await;
+        let faults = Arc::new(FaultInjecting::new(store.clone()));
+        let server = Start { rules, settings, ..Start::on(faults.clone()) }.serve().await;
         let (client, operator) = (server.client().await, server.operator().await);
-        Self { server, store, client, operator }
+        Self { server, store, faults, client, operator }
     }
 
     async fn started(&mut self) -> proto::Started {
@@ -341,12 +346,13 @@ fn cases() -> Vec<Case> {
             };
         StoreUnavailable Unavailable [] retry =>
             |world| {
-                world.store.play(Script::Refuse);
+                world.faults.inject(Operation::CompareAndPut, Fault::Unavailable);
                 world.begin(begin(CANARY, 1)).await
             };
         StoreOutcomeUnknown Unavailable [] retry =>
             |world| {
-                world.store.play(Script::LoseAnswers);
+                // However often the write is sent again.
+                world.faults.inject_times(Operation::CompareAndPut, Fault::UnknownDone, 100);
                 world.begin(begin(CANARY, 1)).await
             };
         Internal Internal [] =>

@@ -191,6 +191,7 @@ impl Effective {
             max_request_bytes: self.fitting("limits.max_request_bytes"),
             max_response_bytes: self.fitting("limits.max_response_bytes"),
             max_connections: self.fitting("limits.max_connections"),
+            greeting_time: self.length("limits.greeting_time"),
             max_concurrent_streams: self.fitting("limits.max_concurrent_streams"),
             max_header_list_bytes: self.fitting("limits.max_header_list_bytes"),
             max_pending_reset_streams: self.fitting("limits.max_pending_reset_streams"),

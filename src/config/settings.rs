@@ -225,6 +225,8 @@ settings! {
         "The largest response message; answers to batches and pages are cut to fit it.";
     "limits.max_connections": Kind::Count(1, 10_000_000), Some("10000"),
         "The most gRPC connections at a time; one more is closed as soon as it is accepted.";
+    "limits.greeting_time": Kind::Length(Duration::from_millis(100), YEAR), Some("10s"),
+        "How long a client may take from connecting to the greeting that HTTP/2 begins with.";
     "limits.max_concurrent_streams": Kind::Count(1, 1_000_000), Some("1024"),
         "The most calls at a time on one connection.";
     "limits.max_header_list_bytes": Kind::Size(4 * KIB, MIB), Some("16KiB"),

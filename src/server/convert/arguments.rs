@@ -380,3 +380,33 @@ pub(in crate::server) fn policy(
     let endpoint = wrong.check("endpoint", Endpoint::new(&request.endpoint));
     wrong.or(tenant.zip(endpoint).map(|(tenant, endpoint)| policies.select(&tenant, &endpoint)))
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use prost::Message;
+
+    use crate::policies::Policies;
+    use crate::proto;
+
+    /// What is kept of a request must not keep the buffer it was decoded from.
+    #[test]
+    fn a_kept_result_shares_no_memory_with_its_request() {
+        let key = Some(proto::Key { tenant: "t".into(), endpoint: "e".into(), idempotency_key: "k".into() });
+        let headers = vec![proto::Header { name: "h".into(), value: Bytes::from_static(b"v") }];
+        let result =
+            proto::Result { outcome: 1, headers, payload: Bytes::from_static(b"p"), ..Default::default() };
+        let attempt_id = "00000000-0000-4000-8000-000000000001".to_owned();
+        let request =
+            proto::CompleteRequest { key, fence: 1, attempt_id, result: Some(result), retention: None };
+        let buffer = Bytes::from(request.encode_to_vec());
+        let request = proto::CompleteRequest::decode(buffer.clone()).unwrap();
+        assert!(!buffer.is_unique(), "decoding shares the buffer, or this test shows nothing");
+        let call = super::complete(request, &Policies::default()).unwrap();
+        assert!(buffer.is_unique());
+        assert_eq!(
+            (&*call.command.result.payload, &*call.command.result.headers[0].value),
+            (&b"p"[..], &b"v"[..])
+        );
+    }
+}
