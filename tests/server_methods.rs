@@ -87,7 +87,10 @@ async fn a_result_is_replayed_byte_for_byte() {
     let report =
         proto::CompleteRequest { result: Some(result.clone()), ..complete("k", 1, owner.fence, "unused") };
     let done = client.complete(report.clone()).await.unwrap().into_inner();
-    assert_eq!((done.completed_at, done.expires_at, done.repeated_call), (timestamp(5), timestamp(3605), false));
+    assert_eq!(
+        (done.completed_at, done.expires_at, done.repeated_call),
+        (timestamp(5), timestamp(3605), false)
+    );
     server.clock.advance(Duration::from_secs(1));
     let repeated = client.complete(report).await.unwrap().into_inner();
     assert_eq!(repeated, proto::CompleteResponse { repeated_call: true, ..done });
@@ -258,7 +261,8 @@ async fn a_wait_ends_before_its_callers_deadline() {
     let mut raw = RawClient::connect(&server.grpc).await;
     let request = proto::BeginRequest { wait: seconds(30), ..begin("k", 2) }.encode_to_vec();
     for timeout in ["300m", "100000u"] {
-        let answer = raw.call("/semel.v1.IdempotencyService/Begin", &[("grpc-timeout", timeout)], &request).await;
+        let answer =
+            raw.call("/semel.v1.IdempotencyService/Begin", &[("grpc-timeout", timeout)], &request).await;
         let answer = proto::BeginResponse::decode(answer.unwrap()).unwrap();
         assert!(matches!(answer.decision, Some(Decision::InProgress(_))), "{timeout}: {answer:?}");
     }
@@ -315,7 +319,9 @@ async fn a_batch_keeps_the_requests_order_and_isolates_errors() {
             "started 1"
         ]
     );
-    let Some(proto::batch_begin_response::item::Outcome::Error(error)) = &items[1].outcome else { unreachable!() };
+    let Some(proto::batch_begin_response::item::Outcome::Error(error)) = &items[1].outcome else {
+        unreachable!()
+    };
     assert_eq!((error.code, &*error.message), (i32::from(single.code()), single.message()));
     let fence = |slot: usize| match &items[slot].outcome {
         Some(proto::batch_begin_response::item::Outcome::Response(proto::BeginResponse {
@@ -376,8 +382,7 @@ async fn an_answer_that_does_not_fit_a_batch_is_given_alone() {
         client.complete(complete(name, 1, owner.fence, &large)).await.unwrap();
     }
     let requests = vec![begin("a", 2), begin("b", 2), begin("fresh", 2)];
-    let response =
-        client.batch_begin(proto::BatchBeginRequest { requests }).await.unwrap().into_inner();
+    let response = client.batch_begin(proto::BatchBeginRequest { requests }).await.unwrap().into_inner();
     assert!(response.encoded_len() <= 4 << 20);
     let outcomes: Vec<_> = response.items.into_iter().map(|item| item.outcome.unwrap()).collect();
     let [
@@ -427,7 +432,8 @@ async fn records_are_listed_page_by_page() {
         }
     }
     for (tenant, endpoint) in [("shop", "other"), ("other", "POST /charges")] {
-        let key = proto::Key { tenant: tenant.into(), endpoint: endpoint.into(), idempotency_key: "x".into() };
+        let key =
+            proto::Key { tenant: tenant.into(), endpoint: endpoint.into(), idempotency_key: "x".into() };
         started(client.begin(proto::BeginRequest { key: Some(key), ..begin("", 1) }).await.unwrap());
     }
     let all = proto::ListRecordsRequest {
@@ -506,7 +512,10 @@ async fn an_operator_settles_what_nobody_knows() {
         let answer = operator.resolve_record(request.clone()).await.unwrap().into_inner();
         let record = answer.record.unwrap();
         assert_eq!((record.state(), record.fence), (State::Completed, first.fence));
-        assert_eq!((record.result, &*record.resolution_note), (Some(success("receipt")), "ada: seen at the bank"));
+        assert_eq!(
+            (record.result, &*record.resolution_note),
+            (Some(success("receipt")), "ada: seen at the bank")
+        );
     }
     assert_eq!(replayed(client.begin(begin("paid", 2)).await.unwrap()).result, Some(success("receipt")));
 
@@ -542,8 +551,7 @@ async fn the_policy_in_force_is_told() {
         max_result_bytes: 1000,
         ..Policy::default()
     };
-    let rule =
-        Rule { tenant: Pattern::parse("shop"), endpoint: Pattern::parse("POST /*"), policy: special };
+    let rule = Rule { tenant: Pattern::parse("shop"), endpoint: Pattern::parse("POST /*"), policy: special };
     let rules = PolicyRules::new(Policy::default(), vec![rule]);
     let server = Start { rules, ..Start::default() }.serve().await;
     let mut operator = server.operator().await;

@@ -31,10 +31,7 @@ fn named(service: &str) -> HealthCheckRequest {
     HealthCheckRequest { service: service.into() }
 }
 
-async fn told(
-    watched: &mut tonic::Streaming<HealthCheckResponse>,
-    wanted: ServingStatus,
-) {
+async fn told(watched: &mut tonic::Streaming<HealthCheckResponse>, wanted: ServingStatus) {
     let told = watched.next().await.expect("the stream goes on").unwrap();
     assert_eq!(told.status(), wanted);
 }
@@ -96,10 +93,8 @@ async fn reflection_tells_the_whole_contract() {
             message_request: Some(v1::server_reflection_request::MessageRequest::ListServices(String::new())),
             ..v1::ServerReflectionRequest::default()
         };
-        let mut client =
-            v1::server_reflection_client::ServerReflectionClient::new(server.channel().await);
-        let mut answers =
-            client.server_reflection_info(tokio_stream::once(ask)).await.unwrap().into_inner();
+        let mut client = v1::server_reflection_client::ServerReflectionClient::new(server.channel().await);
+        let mut answers = client.server_reflection_info(tokio_stream::once(ask)).await.unwrap().into_inner();
         let answer = answers.next().await.unwrap().unwrap().message_response.unwrap();
         let v1::server_reflection_response::MessageResponse::ListServicesResponse(list) = answer else {
             panic!("{answer:?}")
@@ -128,14 +123,16 @@ async fn reflection_tells_the_whole_contract() {
     let mut answers = client.server_reflection_info(tokio_stream::iter(asked)).await.unwrap().into_inner();
     while let Some(answer) = answers.next().await {
         let answer = answer.unwrap().message_response.unwrap();
-        let v1alpha::server_reflection_response::MessageResponse::FileDescriptorResponse(found) = answer else {
+        let v1alpha::server_reflection_response::MessageResponse::FileDescriptorResponse(found) = answer
+        else {
             panic!("{answer:?}")
         };
         for file in found.file_descriptor_proto {
             files.insert(prost_types::FileDescriptorProto::decode(&*file).unwrap().name().to_owned());
         }
     }
-    for name in ["semel/v1/semel.proto", "google/protobuf/duration.proto", "google/protobuf/timestamp.proto"] {
+    for name in ["semel/v1/semel.proto", "google/protobuf/duration.proto", "google/protobuf/timestamp.proto"]
+    {
         assert!(files.contains(name), "{files:?}");
     }
 }
@@ -265,8 +262,8 @@ async fn a_client_whose_headers_never_end_is_cut_off() {
     let said = goodbye_to(Limits::default(), abuse.collect()).await;
     assert!(said.is_none_or(|code| code != 0), "{said:?}");
     // Empty ones cost the client least.
-    let abuse =
-        std::iter::once(Frames::headers(0, 1, BEGIN)).chain((0..10_000).map(|_| Frames::continuation(1, &[])));
+    let abuse = std::iter::once(Frames::headers(0, 1, BEGIN))
+        .chain((0..10_000).map(|_| Frames::continuation(1, &[])));
     let said = goodbye_to(Limits::default(), abuse.collect()).await;
     assert!(said.is_none_or(|code| code != 0), "{said:?}");
 }
@@ -328,7 +325,8 @@ async fn connections_beyond_the_bound_are_closed() {
     drop(second);
     loop {
         let mut next = RawClient::connect(&server.grpc).await;
-        if next.call("/semel.v1.IdempotencyService/Begin", &[], &begin("k", 1).encode_to_vec()).await.is_ok() {
+        if next.call("/semel.v1.IdempotencyService/Begin", &[], &begin("k", 1).encode_to_vec()).await.is_ok()
+        {
             break;
         }
     }
