@@ -21,6 +21,7 @@ use self::toml_lines::Source;
 use crate::coordinator;
 use crate::domain::PolicyRules;
 use crate::server::Limits;
+use crate::storage::embedded;
 
 pub use policy_file::parse_policy;
 pub use policy_watch::{PolicyWatch, Reload};
@@ -90,8 +91,8 @@ pub struct ServerConfig {
     pub insecure: bool,
     /// Where records are kept.
     pub store: StoreKind,
-    /// The directory of the embedded store.
-    pub data_dir: PathBuf,
+    /// The embedded store's directory, and what it may use.
+    pub embedded: embedded::Settings,
     /// The policy file.
     pub policy: Option<PathBuf>,
     /// How far servers' clocks may differ.

@@ -22,6 +22,7 @@ use crate::coordinator::Coordinator;
 use crate::policies::Policies;
 use crate::server::{Listeners, Server};
 use crate::storage::Store;
+use crate::storage::embedded::EmbeddedStore;
 use crate::storage::memory::MemoryStore;
 use crate::sweep::Sweep;
 use crate::telemetry::KeyHash;
@@ -128,7 +129,19 @@ async fn open_store(config: &ServerConfig) -> Result<Arc<dyn Store>, Stopped> {
             warn!("records are in memory alone: they are gone when this process ends");
             Ok(Arc::new(MemoryStore::new()))
         }
-        StoreKind::Embedded => todo!(),
+        StoreKind::Embedded => {
+            let settings = config.embedded.clone();
+            let directory = settings.directory.display().to_string();
+            // Opening reads the journal, which blocks.
+            let opened = tokio::task::spawn_blocking(move || EmbeddedStore::open(settings)).await;
+            match opened.map_err(|error| cannot("open the store", &error))? {
+                Ok(store) => Ok(Arc::new(store)),
+                Err(error) => {
+                    error!(%error, directory, "cannot open the embedded store");
+                    Err(Stopped)
+                }
+            }
+        }
     }
 }
 

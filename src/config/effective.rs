@@ -14,6 +14,7 @@ use super::{LogFormat, Secret, ServerConfig, StoreKind};
 use crate::coordinator;
 use crate::domain::PolicyRules;
 use crate::server::Limits;
+use crate::storage::embedded;
 
 /// Every setting that has a value.
 #[derive(Clone)]
@@ -168,7 +169,13 @@ impl Effective {
             ops_listen: self.address("ops_listen"),
             insecure: self.flag("insecure"),
             store: if self.text("store") == "memory" { StoreKind::Memory } else { StoreKind::Embedded },
-            data_dir: self.path("data_dir").cloned().unwrap_or_default(),
+            embedded: embedded::Settings {
+                directory: self.path("data_dir").cloned().unwrap_or_default(),
+                cache_bytes: self.number("embedded.cache_bytes"),
+                write_buffer_bytes: self.number("embedded.write_buffer_bytes"),
+                journal_bytes: self.number("embedded.journal_bytes"),
+                free_space_reserve_bytes: self.number("embedded.free_space_reserve_bytes"),
+            },
             policy: self.path("policy").cloned(),
             clock_skew_allowance: self.length("clock_skew_allowance"),
             key_hash_secret,

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::problem::listed;
 use super::units::{format_duration, format_size, parse_duration, parse_size};
+use crate::storage::embedded;
 
 /// One setting.
 #[derive(Debug)]
@@ -219,13 +220,21 @@ settings! {
     "settle_within": Kind::Length(Duration::from_millis(10), Duration::from_mins(5)), Some("10s"),
         "How long a write of unknown outcome is sent again before the caller is told that it is unknown.";
 
+    "embedded.cache_bytes": Kind::Size(MIB, TIB), Some("64MiB"),
+        "Memory for what was read or written lately.";
+    "embedded.write_buffer_bytes": Kind::Size(MIB, 64 * GIB), Some("16MiB"),
+        "Memory for writes that are in the journal and not yet in tables, for each of three keyspaces; up to three times as much while the disk falls behind.";
+    "embedded.journal_bytes": Kind::Size(embedded::Settings::LEAST_JOURNAL_BYTES, TIB), Some("64MiB"),
+        "How much journal may be on disk. A start reads it, so this bounds the time a start takes.";
+    "embedded.free_space_reserve_bytes": Kind::Size(0, 1024 * TIB), Some("256MiB"),
+        "Writes are refused while the file system has less room than this.";
     "limits.max_request_bytes": Kind::Size(4 * MIB, GIB), Some("4MiB"),
         "The largest request message.";
     "limits.max_response_bytes": Kind::Size(4 * MIB, GIB), Some("4MiB"),
         "The largest response message; answers to batches and pages are cut to fit it.";
     "limits.max_connections": Kind::Count(1, 10_000_000), Some("10000"),
         "The most gRPC connections at a time; one more is closed as soon as it is accepted.";
-    "limits.greeting_time": Kind::Length(Duration::from_millis(100), YEAR), Some("10s"),
+    "limits.greeting_time": Kind::Length(Duration::from_millis(10), HOUR), Some("10s"),
         "How long a client may take from connecting to the greeting that HTTP/2 begins with.";
     "limits.max_concurrent_streams": Kind::Count(1, 1_000_000), Some("1024"),
         "The most calls at a time on one connection.";

@@ -21,7 +21,7 @@ const DEFAULT_GRPC_PORT: u16 = 7400;
 pub(super) fn print(config: &ServerConfig, addresses: Addresses) {
     let records = match config.store {
         StoreKind::Memory => "in memory alone".to_owned(),
-        StoreKind::Embedded => format!("in {}, durable", config.data_dir.display()),
+        StoreKind::Embedded => format!("in {}, durable", config.embedded.directory.display()),
     };
     let version = env!("CARGO_PKG_VERSION");
     let Addresses { grpc, operations } = addresses;
