@@ -93,6 +93,8 @@ pub struct Stats {
     pub records_read: u64,
     /// Reads that were answered from memory.
     pub recent_hits: u64,
+    /// How often the engine was reopened after a failure.
+    pub reopened: u64,
 }
 
 #[derive(Default)]
@@ -101,6 +103,7 @@ struct Counters {
     changes: AtomicU64,
     records_read: AtomicU64,
     recent_hits: AtomicU64,
+    reopened: AtomicU64,
 }
 
 impl Counters {
@@ -155,12 +158,14 @@ impl Shared {
         drop(slot.take());
         self.recent.clear();
         *slot = Some(Self::open_engine(&self.directory, &self.settings).map_err(|error| error.to_string())?);
+        self.stats.reopened.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 
     fn close(&self) {
         drop(self.engine.write().unwrap_or_else(PoisonError::into_inner).take());
         self.recent.clear();
+        self.directory.give_up();
     }
 
     /// Notes why writes do not work, or that they do; the log gets each change.
@@ -262,14 +267,21 @@ impl EmbeddedStore {
 
     /// What it has done so far.
     pub fn stats(&self) -> Stats {
-        let Counters { commits, changes, records_read, recent_hits } = &self.shared.stats;
+        let Counters { commits, changes, records_read, recent_hits, reopened } = &self.shared.stats;
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Stats {
             commits: load(commits),
             changes: load(changes),
             records_read: load(records_read),
             recent_hits: load(recent_hits),
+            reopened: load(reopened),
         }
+    }
+
+    /// How many entries the index of open records has on disk and in memory, those that were removed and are not
+    /// compacted away yet included: what a scan of it steps over.
+    pub fn open_index_size(&self) -> usize {
+        self.shared.slot().as_ref().map_or(0, Engine::open_index_size)
     }
 
     /// Stores many records, whatever is there, with one sync for thousands. This blocks; it must not be called

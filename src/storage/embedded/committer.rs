@@ -462,7 +462,13 @@ impl Committer {
 
     /// From now on nothing is written, until the engine has been reopened.
     fn break_down(&mut self, cause: String, unknown: bool) {
-        tracing::error!(cause, unknown, "the engine takes no more writes; it will be reopened from disk");
+        let free_bytes = self.shared.directory.free_bytes().ok();
+        tracing::error!(
+            cause,
+            unknown,
+            free_bytes,
+            "the engine takes no more writes; it will be reopened from disk"
+        );
         self.shared.set_trouble(Some(cause.clone()));
         self.state = State::Broken { cause, unknown, attempt_at: Instant::now(), pause: FIRST_PAUSE };
     }

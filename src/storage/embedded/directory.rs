@@ -3,6 +3,7 @@
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use super::journal_check::sync_directory;
 
@@ -33,11 +34,11 @@ pub enum DirectoryError {
     },
 }
 
-/// A directory that this process owns until this is dropped.
+/// A directory that this process owns until it is given up.
 #[derive(Debug)]
 pub(super) struct DataDirectory {
     path: PathBuf,
-    _lock: File,
+    lock: Mutex<Option<File>>,
 }
 
 impl DataDirectory {
@@ -69,7 +70,12 @@ impl DataDirectory {
             .and_then(|()| lock.rewind())
             .and_then(|()| writeln!(lock, "{}", std::process::id()))
             .map_err(unusable)?;
-        Ok(Self { path: path.to_path_buf(), _lock: lock })
+        Ok(Self { path: path.to_path_buf(), lock: Mutex::new(Some(lock)) })
+    }
+
+    /// Lets others take it.
+    pub(super) fn give_up(&self) {
+        drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -85,14 +91,16 @@ impl DataDirectory {
         }
     }
 
-    /// Whether at least `bytes` are free for this process; if not, in words.
+    /// How many bytes this process can still write.
+    pub(super) fn free_bytes(&self) -> Result<u64, String> {
+        nix::sys::statvfs::statvfs(&self.path)
+            .map(|fs| fs.blocks_available().saturating_mul(fs.fragment_size()))
+            .map_err(|error| format!("the free space of {} is unknown: {error}", self.path.display()))
+    }
+
+    /// Whether at least `bytes` are free; if not, in words.
     pub(super) fn check_room(&self, bytes: u64) -> Result<(), String> {
-        let free = match nix::sys::statvfs::statvfs(&self.path) {
-            Ok(fs) => fs.blocks_available().saturating_mul(fs.fragment_size()),
-            Err(error) => {
-                return Err(format!("the free space of {} is unknown: {error}", self.path.display()));
-            }
-        };
+        let free = self.free_bytes()?;
         if free < bytes {
             return Err(format!(
                 "the file system of {} has {free} bytes free, and {bytes} are kept in reserve: make room",

@@ -219,6 +219,10 @@ impl Engine {
         Ok(())
     }
 
+    pub(super) fn open_index_size(&self) -> usize {
+        self.open.approximate_len()
+    }
+
     fn keyspaces(&self) -> [&Keyspace; 3] {
         [&self.records, &self.open, &self.reclaim]
     }
@@ -275,7 +279,7 @@ fn describe(error: &fjall::Error) -> String {
     match error {
         fjall::Error::Io(source) | fjall::Error::Storage(fjall::LsmError::Io(source)) => source.to_string(),
         fjall::Error::Poisoned => {
-            "an earlier write or flush of the engine failed; its first error is in the log above".to_owned()
+            "the engine failed to flush or compact what it holds, and logged why".to_owned()
         }
         other => format!("{other:?}"),
     }

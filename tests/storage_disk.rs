@@ -1,0 +1,342 @@
+//! A disk that is full or cannot be written, and a directory that somebody else has.
+
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use semel::domain::Timestamp;
+use semel::storage::conformance::{Samples, key};
+use semel::storage::embedded::{DirectoryError, EmbeddedStore, OpenError, Settings};
+use semel::storage::{Expected, Freshness, Put, Scan, Scope, Store, StoreError, Versioned, Write, WriteId};
+use tempfile::TempDir;
+use uuid::Uuid;
+
+const MIB: u64 = 1024 * 1024;
+
+/// A small file system in memory, unmounted when dropped.
+struct SmallDisk(TempDir);
+
+impl SmallDisk {
+    fn mount(options: &str) -> Self {
+        assert!(
+            fs::metadata("/proc/self").is_ok_and(|it| std::os::unix::fs::MetadataExt::uid(&it) == 0),
+            "this test mounts a small tmpfs: run it as root"
+        );
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let status = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", options, "tmpfs"])
+            .arg(directory.path())
+            .status()
+            .expect("mount runs");
+        assert!(status.success(), "a tmpfs is mounted");
+        Self(directory)
+    }
+
+    fn data(&self) -> PathBuf {
+        self.0.path().join("data")
+    }
+
+    fn free(&self) -> u64 {
+        let stat = nix::sys::statvfs::statvfs(self.0.path()).expect("the file system");
+        stat.blocks_available() * stat.fragment_size()
+    }
+
+    /// Takes room until only `left` bytes are free.
+    fn fill(&self, left: u64) {
+        let mut filler =
+            File::options().create(true).append(true).open(self.0.path().join("filler")).expect("a file");
+        let page = [1; 4096];
+        while self.free() >= left + 4096 {
+            filler.write_all(&page).expect("there is room");
+        }
+    }
+
+    fn make_room(&self) {
+        fs::remove_file(self.0.path().join("filler")).expect("it was there");
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let status = Command::new("umount").arg("--lazy").arg(self.0.path()).status();
+        assert!(status.is_ok_and(|status| status.success()), "the tmpfs is unmounted");
+    }
+}
+
+fn write_of(n: u64, payload: usize) -> Write {
+    Write {
+        key: key("t", n),
+        expected: Expected::Absent,
+        write_id: WriteId(Uuid::from_u64_pair(1, n)),
+        next: Arc::new(Samples::completed_with(n, vec![u8::try_from(n % 251).expect("small"); payload])),
+    }
+}
+
+async fn is_there(store: &EmbeddedStore, write: &Write) {
+    let expected = Versioned { write_id: write.write_id, record: write.next.clone() };
+    let found = store.get(&write.key, Freshness::Acknowledged).await.expect("the store reads");
+    assert!(found == Some(expected), "{:?}", write.write_id);
+}
+
+async fn count(store: &EmbeddedStore) -> usize {
+    let (mut count, mut after) = (0, None);
+    loop {
+        let scan = Scan { scope: Scope::All, tenant: None, after, limit: 1000 };
+        let page = store.scan(&scan).await.expect("the store scans");
+        count += page.records.len();
+        after = page.next;
+        if after.is_none() {
+            return count;
+        }
+    }
+}
+
+/// Sends a write until it is applied; fails after a time that only a hang can take.
+async fn until_applied(store: &EmbeddedStore, write: &Write) {
+    let applied = async {
+        while !matches!(store.compare_and_put(write).await, Ok(Put::Applied)) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), applied).await.expect("writes resume by themselves");
+}
+
+async fn until_well(store: &EmbeddedStore) {
+    let well = async {
+        while store.ping().await.is_err() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), well).await.expect("the store is well by itself");
+}
+
+/// Collects what every thread of this process logs.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().expect("no panic").extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Log {
+    /// The process's one log: the committer's thread is not the test's.
+    fn of_process() -> Self {
+        static LOG: std::sync::OnceLock<Log> = std::sync::OnceLock::new();
+        LOG.get_or_init(|| {
+            let log = Self::default();
+            let writer = log.clone();
+            tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).init();
+            log
+        })
+        .clone()
+    }
+
+    fn holds(&self, parts: &[&str]) -> bool {
+        let bytes = self.0.lock().expect("no panic").clone();
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        text.lines().any(|line| parts.iter().all(|part| line.contains(part)))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_below_its_reserve_refuses_writes_before_anything_is_written() {
+    let log = Log::of_process();
+    let disk = SmallDisk::mount("size=64m");
+    let settings = Settings {
+        write_buffer_bytes: MIB,
+        free_space_reserve_bytes: 16 * MIB,
+        ..Settings::new(disk.data())
+    };
+    let store = EmbeddedStore::open(settings).expect("the store opens");
+    let writes: Vec<_> = (0..200).map(|n| write_of(n, 20_000)).collect();
+    for write in &writes {
+        assert_eq!(store.compare_and_put(write).await.expect("written"), Put::Applied);
+    }
+    disk.fill(12 * MIB);
+    let commits = store.stats().commits;
+    for n in 1000..1010 {
+        match store.compare_and_put(&write_of(n, 100)).await {
+            Err(StoreError::Unavailable(cause)) => {
+                assert!(cause.contains("bytes free") && cause.contains("make room"), "{cause}");
+            }
+            other => panic!("a full disk refuses: {other:?}"),
+        }
+    }
+    assert_eq!(store.stats().commits, commits, "nothing was written");
+    let data = disk.data().display().to_string();
+    assert!(log.holds(&["ERROR", "writes are refused", "bytes free", &data]), "the log has the cause");
+    store.ping().await.expect_err("it says that writes do not work");
+    for write in &writes {
+        is_there(&store, write).await;
+        assert!(store.get(&write.key, Freshness::Serial).await.expect("it reads").is_some());
+    }
+    assert_eq!(count(&store).await, 200);
+    let due = writes[0].next.reclaim_at();
+    assert_eq!(store.reclaim(due, 10).await.expect("reclamation may use the reserve"), 1);
+    disk.fill(4 * MIB);
+    store.reclaim(Timestamp::from_micros(u64::MAX), 10).await.expect_err("but half of it only");
+
+    disk.make_room();
+    until_well(&store).await;
+    assert!(log.holds(&["INFO", "writes are accepted again"]));
+    assert_eq!(store.compare_and_put(&write_of(1000, 100)).await.expect("written"), Put::Applied);
+    assert_eq!(store.stats().reopened, 0, "there was no need to");
+    drop(store);
+    let store = EmbeddedStore::open(Settings::new(disk.data())).expect("the store opens");
+    for write in &writes[1..] {
+        is_there(&store, write).await;
+    }
+    assert_eq!(count(&store).await, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_that_fills_up_under_writes_loses_nothing_acknowledged_and_recovers_by_itself() {
+    let log = Log::of_process();
+    let disk = SmallDisk::mount("size=160m");
+    // Without a reserve, the engine itself meets the end of the disk.
+    let settings =
+        Settings { write_buffer_bytes: 2 * MIB, free_space_reserve_bytes: 0, ..Settings::new(disk.data()) };
+    let store = EmbeddedStore::open(settings.clone()).expect("the store opens");
+    disk.fill(24 * MIB);
+    let mut acknowledged = Vec::new();
+    let mut n = 0;
+    let failed = loop {
+        let write = write_of(n, 50_000);
+        n += 1;
+        assert!(n < 5000, "the disk fills up");
+        match store.compare_and_put(&write).await {
+            Ok(Put::Applied) => acknowledged.push(write),
+            Ok(Put::Conflict(_)) => panic!("the key is new"),
+            Err(error) => break (write, error),
+        }
+    };
+    println!("{} writes until the disk was full: {}", acknowledged.len(), failed.1);
+    assert!(!acknowledged.is_empty());
+    let mut refused = 0;
+    for more in 10_000..10_020 {
+        match store.compare_and_put(&write_of(more, 50_000)).await {
+            Err(StoreError::Unavailable(_)) => refused += 1,
+            Err(StoreError::OutcomeUnknown(_)) => {}
+            other => panic!("the disk is full: {other:?}"),
+        }
+    }
+    assert!(refused > 0, "once it is known, nothing more is written");
+    assert!(
+        log.holds(&["ERROR", "takes no more writes", "No space left on device"]),
+        "the log has the cause"
+    );
+    for write in &acknowledged {
+        is_there(&store, write).await;
+    }
+    let listed = count(&store).await;
+    assert!(listed >= acknowledged.len());
+
+    disk.make_room();
+    until_applied(&store, &failed.0).await;
+    assert!(store.stats().reopened >= 1);
+    assert!(log.holds(&["INFO", "was reopened from disk"]));
+    until_well(&store).await;
+    acknowledged.push(failed.0);
+    for write in &acknowledged {
+        is_there(&store, write).await;
+    }
+    until_applied(&store, &write_of(20_000, 100)).await;
+    drop(store);
+    let store = EmbeddedStore::open(settings).expect("the store opens");
+    for write in &acknowledged {
+        is_there(&store, write).await;
+    }
+}
+
+fn refusal(directory: &Path) -> String {
+    let error = EmbeddedStore::open(Settings::new(directory)).expect_err("it cannot be used");
+    assert!(matches!(error, OpenError::Directory(_)), "{error:?}");
+    error.to_string()
+}
+
+#[test]
+fn a_directory_that_cannot_be_written_is_refused_by_name() {
+    let disk = SmallDisk::mount("size=1m,ro");
+    let text = refusal(&disk.data());
+    for part in [&*disk.data().display().to_string(), "Read-only file system", "allowed to read and write"] {
+        assert!(text.contains(part), "{text}");
+    }
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let file = directory.path().join("file");
+    fs::write(&file, b"").expect("written");
+    assert!(refusal(&file).contains(&*file.display().to_string()));
+    assert!(refusal(&file.join("below")).contains("Not a directory"));
+}
+
+#[test]
+fn a_directory_in_use_is_refused_with_its_owner() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let store = EmbeddedStore::open(Settings::new(directory.path())).expect("the store opens");
+    let error = EmbeddedStore::open(Settings::new(directory.path())).expect_err("it is in use");
+    assert!(matches!(&error, OpenError::Directory(DirectoryError::Locked { .. })), "{error:?}");
+    let text = error.to_string();
+    let owner = format!("process {}", std::process::id());
+    for part in [&*directory.path().display().to_string(), &owner, "stop that process first"] {
+        assert!(text.contains(part), "{text}");
+    }
+    store.close();
+    let again =
+        EmbeddedStore::open(Settings::new(directory.path())).expect("it is free as soon as it is closed");
+    drop((store, again));
+    EmbeddedStore::open(Settings::new(directory.path())).expect("or dropped");
+}
+
+#[test]
+fn files_that_are_no_store_are_refused() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    drop(EmbeddedStore::open(Settings::new(directory.path())).expect("the store opens"));
+    fs::write(directory.path().join("engine").join("version"), b"something else").expect("written");
+    let error = EmbeddedStore::open(Settings::new(directory.path())).expect_err("it is no store");
+    assert!(error.to_string().contains(&*directory.path().display().to_string()), "{error}");
+    fs::remove_file(directory.path().join("engine").join("version")).expect("removed");
+    EmbeddedStore::open(Settings::new(directory.path())).expect_err("it is not made anew over what is there");
+}
+
+#[tokio::test]
+async fn a_closed_store_refuses_everything() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let store = EmbeddedStore::open(Settings::new(directory.path())).expect("the store opens");
+    let write = write_of(1, 10);
+    assert_eq!(store.compare_and_put(&write).await.expect("written"), Put::Applied);
+    // These are under way when it is closed: each is done, or refused as not done.
+    let late: Vec<_> = (100..164).map(|n| write_of(n, 10)).collect();
+    let late_answers = futures_util::future::join_all(late.iter().map(|write| store.compare_and_put(write)));
+    let (answers, ()) = futures_util::future::join(late_answers, async { store.close() }).await;
+    store.close();
+    for error in [
+        store.compare_and_put(&write).await.expect_err("closed"),
+        store.get(&write.key, Freshness::Acknowledged).await.expect_err("closed"),
+        store.get(&write.key, Freshness::Serial).await.expect_err("closed"),
+        store.ping().await.expect_err("closed"),
+        store.reclaim(Timestamp::from_micros(u64::MAX), 1).await.expect_err("closed"),
+    ] {
+        assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
+    }
+    drop(store);
+    let store = EmbeddedStore::open(Settings::new(directory.path())).expect("the store opens");
+    is_there(&store, &write).await;
+    for (write, answer) in late.iter().zip(answers) {
+        match answer {
+            Ok(Put::Applied) => is_there(&store, write).await,
+            Err(StoreError::Unavailable(_)) => {
+                assert_eq!(store.get(&write.key, Freshness::Acknowledged).await.expect("it reads"), None);
+            }
+            other => panic!("neither done nor refused: {other:?}"),
+        }
+    }
+}
