@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
 
 /// Lets callers come at an even rate. Each has a time at which it is due, and keeps it, however late it is served:
 /// latencies are counted from there, so that a server that stands still is not forgiven the calls it held up.
@@ -27,7 +27,7 @@ impl Pace {
         let due = Arc::new(Semaphore::new(0));
         let (alive, ended) = mpsc::channel::<()>();
         let released = due.clone();
-        thread::spawn(move || {
+        spawn_blocking(move || {
             let mut given = 0;
             loop {
                 let by_now = callers_by(start.elapsed(), interval);
