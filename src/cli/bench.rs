@@ -149,11 +149,8 @@ impl Bench {
 
 impl Load {
     async fn run(self) -> Result<Exit, Failure> {
-        let server = if self.server.contains("://") {
-            self.server.clone()
-        } else {
-            format!("http://{}", self.server)
-        };
+        let server =
+            if self.server.contains("://") { self.server.clone() } else { format!("http://{}", self.server) };
         let endpoint = Endpoint::from_shared(server.clone())
             .map_err(|error| Failure::Usage(format!("--server {server} is no address: {error}")))?;
         let plan = self.plan();
