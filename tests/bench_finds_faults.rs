@@ -27,7 +27,8 @@ fn kinds(report: &Value) -> Vec<&str> {
     violations.iter().map(|violation| violation["kind"].as_str().unwrap()).collect()
 }
 
-const MIXED: &[&str] = &["--lifecycles", "500", "--concurrency", "16", "--duplicates", "0.5", "--abort-share", "0.2"];
+const MIXED: &[&str] =
+    &["--lifecycles", "500", "--concurrency", "16", "--duplicates", "0.5", "--abort-share", "0.2"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_without_a_fault_passes() {

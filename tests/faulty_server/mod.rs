@@ -88,7 +88,8 @@ impl Faulty {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let service = IdempotencyServiceServer::new(Self { fault, keys: Mutex::default() });
-        let serving = Server::builder().add_service(service).serve_with_incoming(TcpListenerStream::new(listener));
+        let serving =
+            Server::builder().add_service(service).serve_with_incoming(TcpListenerStream::new(listener));
         tokio::spawn(serving);
         address
     }
@@ -150,7 +151,14 @@ impl Faulty {
         }
     }
 
-    fn grant(&self, keys: &mut Keys, key: &str, attempt_id: &str, attempt: u32, fence: Option<i64>) -> Decision {
+    fn grant(
+        &self,
+        keys: &mut Keys,
+        key: &str,
+        attempt_id: &str,
+        attempt: u32,
+        fence: Option<i64>,
+    ) -> Decision {
         keys.last_fence += 10;
         let fence = fence.unwrap_or(keys.last_fence);
         let record = Record {
