@@ -2,6 +2,7 @@
 
 mod abort;
 mod begin;
+mod bench;
 mod checkpoint;
 mod client;
 mod complete;
@@ -64,6 +65,8 @@ enum Command {
     Forget(forget::Forget),
     /// For operators: tell the policy in force for a tenant and an endpoint
     Policy(policy::PolicyInForce),
+    /// Put load on a server, and check everything it answers
+    Bench(bench::Bench),
     /// Check or print the server's configuration
     #[command(subcommand)]
     Config(config_command::ConfigCommand),
@@ -116,6 +119,7 @@ impl Command {
             Self::Policy(command) => {
                 call(&command.target, command.output, &[], async |client| command.report(client).await)
             }
+            Self::Bench(command) => command.run(),
             Self::Config(command) => command.run(),
             Self::Completions { shell } => {
                 clap_complete::generate(shell, &mut Cli::command(), "semel", &mut std::io::stdout());

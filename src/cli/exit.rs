@@ -35,6 +35,7 @@ exits! {
     UNAVAILABLE = 110, "the server could not be reached, or did not answer in time; begin, once: nothing ran";
     EXHAUSTED = 111, "the server has no room for the call (RESOURCE_EXHAUSTED)";
     NOT_ALLOWED = 112, "the credential is missing, wrong, or not sufficient";
+    VIOLATED = 113, "bench: a promise was found broken, or the run was not what was asked for";
     UNREPORTED = 120, "once: the command ran, or may have, but its outcome could not be stored";
     NOT_EXECUTABLE = 126, "once: the command could not be started; the key was released";
     NOT_FOUND_COMMAND = 127, "once: the command was not found; the key was released";
