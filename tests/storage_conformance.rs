@@ -5,12 +5,20 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use semel::storage::Store;
-use semel::storage::conformance::{Backend, LEAST_REOPENED, LEAST_SCENARIOS, run};
+use semel::storage::conformance::{Backend, LEAST_REOPENED, LEAST_SCENARIOS, Report};
 use semel::storage::embedded::{EmbeddedStore, Settings};
 use semel::storage::fault_injecting::FaultInjecting;
 use semel::storage::memory::MemoryStore;
 use semel::storage::metered::{CallOutcome, Metered, Operation};
 use tempfile::TempDir;
+
+mod support;
+
+async fn run(backend: &mut dyn Backend) -> Report {
+    let report = semel::storage::conformance::run(backend).await;
+    support::count("storage_scenarios", report.scenarios as u64);
+    report
+}
 
 #[derive(Debug)]
 struct Memory;

@@ -8,13 +8,14 @@ use rand::{RngExt, SeedableRng};
 
 use semel::storage::embedded::EmbeddedStore;
 
-use crate::process::{Process, Work, check, scale, settings};
+use crate::process::{Process, Work, check, settings};
+use crate::support;
 
 const WRITERS: u64 = 16;
 
 /// `SEMEL_KILLS`: how often; 200 in full.
 pub(crate) fn every_acknowledged_write_survives_sigkill() {
-    let kills = scale("SEMEL_KILLS", 10);
+    let kills = support::size("SEMEL_KILLS", 10);
     let mut random = StdRng::seed_from_u64(20);
     let directory = tempfile::tempdir().expect("a temporary directory");
     let mut steps = HashMap::new();
@@ -37,11 +38,12 @@ pub(crate) fn every_acknowledged_write_survives_sigkill() {
         "{kills} kills, {acknowledged} writes acknowledged, all found; {under_way} under way were found too"
     );
     assert!(acknowledged >= kills);
+    support::count("kills", kills);
 }
 
 /// `SEMEL_KILLS`: how often.
 pub(crate) fn a_store_that_is_killed_while_it_opens_opens_again() {
-    let kills = scale("SEMEL_KILLS", 10);
+    let kills = support::size("SEMEL_KILLS", 10);
     let mut random = StdRng::seed_from_u64(21);
     let mut acknowledged = 0;
     let mut directory = tempfile::tempdir().expect("a temporary directory");

@@ -9,6 +9,8 @@ use std::process::ExitCode;
 mod kill;
 mod process;
 mod strace;
+#[path = "../support/mod.rs"]
+mod support;
 
 const TESTS: &[(&str, fn())] = &[
     ("every_acknowledged_write_survives_sigkill", kill::every_acknowledged_write_survives_sigkill),

@@ -293,9 +293,3 @@ async fn scan(store: &EmbeddedStore, scope: Scope) -> HashMap<Key, Versioned> {
         }
     }
 }
-
-/// A number from the environment, for the full form of a test.
-pub(crate) fn scale(name: &str, small: u64) -> u64 {
-    std::env::var(name)
-        .map_or(small, |text| text.parse().unwrap_or_else(|_| panic!("{name} must be a number")))
-}

@@ -7,7 +7,8 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::process::{Counts, Process, Work, check, marker, scale};
+use crate::process::{Counts, Process, Work, check, marker};
+use crate::support;
 
 const TRACED: &str = "trace=write,writev,pwrite64,copy_file_range,fsync,fdatasync,rename,renameat,renameat2";
 
@@ -239,7 +240,7 @@ fn inject(calls: &'static str, is_one: fn(&Call) -> bool) {
     let work = Work { writers: 4, writes: Some(12) };
     // The most that any one thread makes; strace counts by thread.
     let longest = run(work, None).trace.count(is_one);
-    let wanted = usize::try_from(scale("SEMEL_INJECTIONS", 8)).expect("a small number");
+    let wanted = usize::try_from(support::size("SEMEL_INJECTIONS", 8)).expect("a small number");
     let mut places: Vec<_> =
         (0..wanted.min(longest)).map(|n| 1 + n * longest / wanted.min(longest)).collect();
     places.dedup();
@@ -260,4 +261,5 @@ fn inject(calls: &'static str, is_one: fn(&Call) -> bool) {
          no write was acknowledged before it was durable, all were in the end"
     );
     assert!(runs >= wanted.min(longest) && injected >= runs && failures > 0);
+    support::count("injected_errors", injected as u64);
 }
