@@ -63,7 +63,10 @@ async fn hostile_requests_are_refused_field_by_field() {
                 let asked = requests::any(&mut random);
                 let answer = raw.call(asked.path, &[], &asked.message).await;
                 let refused = judge(&asked, answer).unwrap_or_else(|problem| {
-                    panic!("request {number} of seed {seed}, worker {worker}: {problem}\n{asked:?}")
+                    panic!(
+                        "request {number} of seed {seed}, {} with {:?}: {problem}",
+                        asked.path, asked.wrong
+                    )
                 });
                 if refused { tally.refused += 1 } else { tally.accepted += 1 }
             }
