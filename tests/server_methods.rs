@@ -21,6 +21,7 @@ use support::scripted_store::ScriptedStore;
 use support::server::*;
 use tonic::{Code, Request};
 
+#[allow(clippy::unnecessary_wraps, reason = "fields of messages are optional")]
 fn timestamp(seconds_after_start: u64) -> Option<prost_types::Timestamp> {
     let seconds = i64::try_from(START / 1_000_000 + seconds_after_start).unwrap();
     Some(prost_types::Timestamp { seconds, nanos: 0 })
@@ -498,7 +499,7 @@ async fn an_operator_settles_what_nobody_knows() {
     let mut operator = server.operator().await;
     let first = started(client.begin(begin("paid", 1)).await.unwrap());
     let second = started(client.begin(begin("unpaid", 1)).await.unwrap());
-    server.clock.advance(Duration::from_secs(60));
+    server.clock.advance(Duration::from_mins(1));
     let resolve = |name: &str, fence, resolution| proto::ResolveRecordRequest {
         key: Some(key(name)),
         fence,

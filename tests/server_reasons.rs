@@ -144,6 +144,7 @@ impl World {
     }
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "fields of messages are optional")]
 fn at(endpoint: &str) -> Option<proto::Key> {
     Some(proto::Key { endpoint: endpoint.into(), ..key(CANARY) })
 }
@@ -178,7 +179,7 @@ fn resolution(
 struct Case {
     reason: Reason,
     code: Code,
-    /// The fields that a BadRequest names.
+    /// The fields that a `BadRequest` names.
     fields: &'static [&'static str],
     /// Whether a pause is told after which to try again.
     retry: bool,
@@ -341,7 +342,7 @@ fn cases() -> Vec<Case> {
                 let batch = world.client.batch_begin(proto::BatchBeginRequest { requests }).await.unwrap();
                 match batch.into_inner().items.pop().unwrap().outcome.unwrap() {
                     proto::batch_begin_response::item::Outcome::Error(error) => error.into(),
-                    other => panic!("{other:?}"),
+                    proto::batch_begin_response::item::Outcome::Response(_) => panic!("both answers fit"),
                 }
             };
         StoreUnavailable Unavailable [] retry =>
@@ -406,12 +407,14 @@ async fn a_store_that_comes_back_is_used_again() {
     drop(world.server);
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "fields of messages are optional")]
 fn negative() -> Option<prost_types::Duration> {
     Some(prost_types::Duration { seconds: 0, nanos: -1 })
 }
 
 /// All that is wrong with a request is said at once, and the reason is the first field's.
 #[tokio::test]
+#[allow(clippy::too_many_lines, reason = "a list")]
 async fn all_fields_are_refused_at_once() {
     let mut world = World::new().await;
     let long = CANARY.repeat(200);

@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prost::Message;
-use semel::domain::{Policy, PolicyRules};
 use semel::proto;
 use semel::server::Limits;
 use support::raw::{Frames, RawClient, framed, request};
@@ -409,8 +408,7 @@ impl std::io::Write for LogWriter {
 async fn a_store_that_hangs_is_not_waited_for_without_end() {
     let store = ScriptedStore::new();
     let limits = Limits { request_timeout: Duration::from_millis(200), ..Limits::default() };
-    let rules = PolicyRules::new(Policy::default(), Vec::new());
-    let server = Start { limits, rules, ..Start::on(store.clone()) }.serve().await;
+    let server = Start { limits, ..Start::on(store.clone()) }.serve().await;
     let mut client = server.client().await;
     store.play(Script::Hang);
     let error = client.begin(begin("k", 1)).await.unwrap_err();

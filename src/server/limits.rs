@@ -1,4 +1,7 @@
 //! How much one caller, and all of them together, may ask of this server.
+//!
+//! The HTTP/2 library (h2 0.4) bounds more by itself, and closes the connection beyond it: the CONTINUATION frames of a
+//! header block, by the largest header list; DATA frames that are empty, or small while many are not yet read.
 
 use std::time::Duration;
 
@@ -13,8 +16,8 @@ pub struct Limits {
     pub max_connections: usize,
     /// How long a client may take from connecting to the greeting that HTTP/2 begins with.
     pub greeting_time: Duration,
-    /// The most calls at a time on one connection, as an HTTP/2 setting that clients obey by waiting; one that
-    /// opens more streams all the same has them refused.
+    /// The most calls at a time on one connection, held Begins included, as an HTTP/2 setting that clients obey by
+    /// waiting; one that opens more streams all the same has them refused.
     pub max_concurrent_streams: u32,
     /// The largest header list of a request, in bytes. It also bounds the CONTINUATION frames of one header block:
     /// the HTTP/2 library derives their number from it.

@@ -74,8 +74,8 @@ impl Failure {
     pub(super) fn response_too_large() -> Self {
         Self::new(
             Reason::ResponseTooLarge,
-            "the answer does not fit the batch's response; what was asked for has happened: send this item alone, \
-             unchanged, to be told the answer",
+            "the call was made, and its answer does not fit the batch's response; send this item alone, unchanged, to \
+             be told the answer",
         )
     }
 

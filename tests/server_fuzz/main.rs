@@ -23,7 +23,7 @@ use semel::proto;
 use server::*;
 use tonic::{Code, Status};
 
-const WORKERS: u64 = 4;
+const WORKERS: u8 = 4;
 
 fn setting(name: &str, otherwise: u64) -> u64 {
     std::env::var(name)
@@ -54,16 +54,19 @@ async fn hostile_requests_are_refused_field_by_field() {
     let (requests, seed) = (setting("SEMEL_FUZZ_REQUESTS", 10_000), seed());
     let server = serve().await;
     let mut workers = tokio::task::JoinSet::new();
-    for worker in 0..WORKERS {
+    for worker in (0..WORKERS).map(u64::from) {
         let mut raw = RawClient::connect(&server.grpc).await;
         workers.spawn(async move {
             let mut random = StdRng::seed_from_u64(seed.wrapping_add(worker));
             let mut tally = Tally::default();
-            for number in (worker..requests).step_by(WORKERS as usize) {
+            for number in (worker..requests).step_by(usize::from(WORKERS)) {
                 let asked = requests::any(&mut random);
                 let answer = raw.call(asked.path, &[], &asked.message).await;
                 let refused = judge(&asked, answer).unwrap_or_else(|problem| {
-                    panic!("request {number} of seed {seed}, worker {worker}: {problem}\n{asked:?}")
+                    panic!(
+                        "request {number} of seed {seed}, {} with {:?}: {problem}",
+                        asked.path, asked.wrong
+                    )
                 });
                 if refused { tally.refused += 1 } else { tally.accepted += 1 }
             }
