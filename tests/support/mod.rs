@@ -18,7 +18,9 @@ pub(crate) fn count(name: &str, value: u64) {
 /// How large a test is to be: `variable` where it is set (`make verify-help` lists them), else the small form.
 pub(crate) fn size(variable: &str, small: u64) -> u64 {
     match std::env::var(variable) {
-        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{variable} is {text}; it must be a whole number")),
+        Ok(text) => {
+            text.parse().unwrap_or_else(|_| panic!("{variable} is {text}; it must be a whole number"))
+        }
         Err(_) => small,
     }
 }
