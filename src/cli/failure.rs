@@ -47,6 +47,7 @@ impl Failure {
     /// What `status` says; `within` is how long an answer was awaited in all.
     pub(crate) fn of(status: &Status, server: &str, within: Duration) -> Self {
         let details = status.get_error_details();
+        let within = Duration::from_millis(u64::try_from(within.as_millis()).unwrap_or(u64::MAX));
         let reason = details.error_info().map(|info| info.reason.clone()).unwrap_or_default();
         let timed_out = matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled);
         if reason.is_empty() && (is_lost(status) || timed_out) {

@@ -205,7 +205,7 @@ settings! {
         "Makes the hashes that stand for keys in logs comparable over restarts and servers. Without one, each start makes its own.";
     "key_hash_secret_file": Kind::Path, None,
         "A file that holds key_hash_secret.";
-    "log_level": Kind::Levels, Some("info"),
+    "log_level": Kind::Levels, Some("info,fjall=warn,lsm_tree=warn"),
         "What is logged: off, error, warn, info, debug or trace; also by target, such as info,semel=debug.";
     "log_format": Kind::Choice(&["human", "json"]), Some("human"),
         "How it is logged, on standard error.";
