@@ -113,7 +113,7 @@ fn everything_wrong_is_said_at_once_with_its_place() {
         "SEMEL_LOG_LEVEL: log_level = \"inof\" names no level in \"inof\"; write one of off, error",
         "SEMEL_STORE: store = \"postgres\" is none of: embedded, memory",
         "--settle-within: settle_within = \"soon\" is not a length of time",
-        "--insecure: insecure = \"maybe\" is neither true nor false",
+        "--insecure: insecure = maybe is neither true nor false",
         "--policy: policy = \"/no/such/policy.toml\" cannot be read: No such file",
     ];
     for expected in expected {
@@ -125,10 +125,7 @@ fn everything_wrong_is_said_at_once_with_its_place() {
 #[test]
 fn what_is_wrong_is_said_even_where_a_later_source_wins() {
     let said = problems("max_waiters = -5\n", &[("SEMEL_MAX_WAITERS", "5")], &[]);
-    assert_eq!(
-        said,
-        ["semel.toml:1: max_waiters = \"-5\" is not a whole number; write one from 0 to 10000000"]
-    );
+    assert_eq!(said, ["semel.toml:1: max_waiters = -5 is not a whole number; write one from 0 to 10000000"]);
 }
 
 #[test]
@@ -163,7 +160,7 @@ fn bounds_are_kept() {
         ("data_dir", ""),
     ] {
         let said = problems("", &[], &[(key, text)]);
-        assert!(said[0].contains(&format!("{key} = {text:?} is ")), "{said:?}");
+        assert!(said[0].replace('"', "").contains(&format!("{key} = {text} is ")), "{said:?}");
     }
 }
 
