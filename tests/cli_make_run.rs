@@ -11,10 +11,9 @@ use support::semel;
 
 /// Runs the lines in bash as they are, and says the status and the decision after each.
 fn paste(lines: &[String]) -> Vec<String> {
-    let script: String = lines
-        .iter()
-        .map(|line| format!("{line}\necho \"status $? decision $SEMEL_DECISION\"\necho =====\n"))
-        .collect();
+    let script = lines.iter().fold(String::new(), |script, line| {
+        script + line + "\necho \"status $? decision $SEMEL_DECISION\"\necho =====\n"
+    });
     let mut bash = Command::new("bash");
     for (variable, _) in std::env::vars_os() {
         if variable.to_string_lossy().starts_with("SEMEL_") {

@@ -102,6 +102,8 @@ impl Args for ConfigArgs {
             let arg = Arg::new(setting.key)
                 .long(flag)
                 .value_name(setting.takes())
+                // As everywhere, the later one wins: scripts put defaults before what they are given.
+                .overrides_with(setting.key)
                 .hide_short_help(setting.key.contains('.'))
                 .help(format!("{}{default} [env: {}]", setting.help, setting.variable()));
             Some(if setting.kind == Kind::Flag {

@@ -162,13 +162,20 @@ impl Once {
                 say(&format!("{}; the key could not be given up: {failure}", ended.how()));
                 ended.exit()
             }
-            (Stored::Refused(failure), _) => {
+            (Stored::Refused(failure), _) if failure.exit() == Exit::CONFLICT => {
                 say(&format!(
-                    "THE OUTCOME IS NOT STORED, and the command may run a second time: {}; the server refused its \
-                     result: {failure}",
+                    "the key was settled by somebody else, and this outcome is not stored: {}; {failure}",
                     ended.how()
                 ));
-                failure.exit()
+                Exit::CONFLICT
+            }
+            (Stored::Refused(failure), _) => {
+                say(&format!(
+                    "THE OUTCOME IS NOT STORED, and the command may run a second time, or already has: {}; the \
+                     server refused the report: {failure}",
+                    ended.how()
+                ));
+                if failure.exit() == Exit::FENCE_LOST { Exit::FENCE_LOST } else { Exit::UNREPORTED }
             }
             (Stored::Unanswered(failure), _) => {
                 say(&format!(

@@ -98,7 +98,7 @@ async fn serve(loaded: Loaded) -> Result<(), Stopped> {
     }
 
     say_what_is_open(&config, addresses);
-    banner::print(&config, addresses);
+    banner::print(&config, addresses, coordinator.now());
     let server = Server { coordinator, policies, limits: config.limits.clone() };
     let drain = CancellationToken::new();
     let served = server.run(listeners, drain.clone().cancelled_owned());

@@ -171,7 +171,11 @@ impl Layer {
         problems: &mut Vec<Problem>,
     ) {
         if let Err(problem) = setting.parse(&text) {
-            let value = (setting.kind != Kind::Secret).then(|| format!("{text:?}"));
+            let value = match setting.kind {
+                Kind::Secret => None,
+                Kind::Flag | Kind::Count(..) => Some(text.escape_debug().to_string()),
+                _ => Some(format!("{text:?}")),
+            };
             let (origin, field) = (origin.to_owned(), setting.key.to_owned());
             problems.push(Problem { origin, line, field, value, problem });
         } else {

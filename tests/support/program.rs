@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 use crate::support::semel;
 
 /// How long something may take that always happens. Nothing is judged by how soon it does.
-const AT_MOST: Duration = Duration::from_secs(120);
+const AT_MOST: Duration = Duration::from_mins(2);
 
 /// What a process has written to one of its outputs so far.
 #[derive(Debug, Default)]

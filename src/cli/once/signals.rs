@@ -27,6 +27,9 @@ impl Signals {
                 async move { while stream.recv().await.is_some() && sender.send(forwarded).is_ok() {} },
             );
         }
+        // Control-Z must not stop this process while the command goes on: its lease would not be renewed.
+        let mut stop = signal(SignalKind::from_raw(Signal::SIGTSTP as i32))?;
+        tokio::spawn(async move { while stop.recv().await.is_some() {} });
         Ok(Self(receiver))
     }
 

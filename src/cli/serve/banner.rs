@@ -1,12 +1,11 @@
 //! What the server says when it starts: where it listens, and how to try it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use crate::cli::output::{shell_quoted, write_out};
-use crate::clock::SystemClock;
 use crate::config::{ServerConfig, StoreKind};
-use crate::domain::{Clock, Timestamp};
+use crate::domain::Timestamp;
 
 /// Where the server listens, ports settled.
 #[derive(Clone, Copy, Debug)]
@@ -18,14 +17,13 @@ pub(super) struct Addresses {
 const DEFAULT_GRPC_PORT: u16 = 7400;
 
 /// Prints the start-up message on standard output.
-pub(super) fn print(config: &ServerConfig, addresses: Addresses) {
+pub(super) fn print(config: &ServerConfig, addresses: Addresses, now: Timestamp) {
     let records = match config.store {
         StoreKind::Memory => "in memory alone".to_owned(),
         StoreKind::Embedded => format!("in {}, durable", config.embedded.directory.display()),
     };
     let version = env!("CARGO_PKG_VERSION");
     let Addresses { grpc, operations } = addresses;
-    let now = SystemTime::UNIX_EPOCH + SystemClock.now().since(Timestamp::default());
     let lines = demonstration(&program(), grpc, now);
     write_out(&format!(
         "semel {version}\n\
@@ -47,13 +45,14 @@ fn program() -> String {
 }
 
 /// Four lines for a POSIX shell. The key is of this start: an earlier start's has completed.
-fn demonstration(program: &str, grpc: SocketAddr, now: SystemTime) -> [String; 4] {
+fn demonstration(program: &str, grpc: SocketAddr, now: Timestamp) -> [String; 4] {
     let server = match reachable(grpc) {
         SocketAddr::V4(address) if address.ip().is_loopback() && address.port() == DEFAULT_GRPC_PORT => {
             String::new()
         }
         address => format!("--server http://{address} "),
     };
+    let now = SystemTime::UNIX_EPOCH + Duration::from_micros(now.as_micros());
     let started: String =
         humantime::format_rfc3339_seconds(now).to_string().chars().filter(char::is_ascii_digit).collect();
     let key = format!("--endpoint demo/Charge --key order-{started}");
@@ -88,12 +87,12 @@ mod tests {
     #[test]
     fn the_lines_name_the_server_only_where_they_must() {
         let [begin, ..] =
-            demonstration("/bin/semel", "127.0.0.1:7400".parse().unwrap(), SystemTime::UNIX_EPOCH);
+            demonstration("/bin/semel", "127.0.0.1:7400".parse().unwrap(), Timestamp::default());
         assert_eq!(
             begin,
             r#"eval "$(/bin/semel begin --endpoint demo/Charge --key order-19700101000000 --output env)""#
         );
-        let [_, begin, ..] = demonstration("semel", "0.0.0.0:81".parse().unwrap(), SystemTime::UNIX_EPOCH);
+        let [_, begin, ..] = demonstration("semel", "0.0.0.0:81".parse().unwrap(), Timestamp::default());
         assert!(begin.contains("--server http://127.0.0.1:81 "), "{begin}");
         assert_eq!(shell_word("/a b/it's"), r"'/a b/it'\''s'");
     }
