@@ -20,7 +20,7 @@ use crate::proto::{
     LookupResponse, RenewRequest, RenewResponse, SaveCheckpointRequest, SaveCheckpointResponse, Started,
 };
 
-/// Answers every Begin at once with Started, and keeps nothing: the same messages over the same transport, and no
+/// Answers every Begin at once with Started and every Complete with yes, and keeps nothing: the same messages over the same transport, and no
 /// work between them.
 #[derive(Debug, Default)]
 struct Noop {
@@ -78,34 +78,38 @@ impl IdempotencyService for Noop {
     }
 
     async fn complete(&self, _: Request<CompleteRequest>) -> Answer<CompleteResponse> {
-        Err(only_begin())
+        Ok(Response::new(CompleteResponse {
+            completed_at: Some(prost_types::Timestamp { seconds: 1_800_000_000, nanos: 1 }),
+            expires_at: Some(prost_types::Timestamp { seconds: 1_800_086_400, nanos: 1 }),
+            repeated_call: false,
+        }))
     }
 
     async fn abort(&self, _: Request<AbortRequest>) -> Answer<AbortResponse> {
-        Err(only_begin())
+        Err(unused())
     }
 
     async fn lookup(&self, _: Request<LookupRequest>) -> Answer<LookupResponse> {
-        Err(only_begin())
+        Err(unused())
     }
 
     async fn renew(&self, _: Request<RenewRequest>) -> Answer<RenewResponse> {
-        Err(only_begin())
+        Err(unused())
     }
 
     async fn save_checkpoint(&self, _: Request<SaveCheckpointRequest>) -> Answer<SaveCheckpointResponse> {
-        Err(only_begin())
+        Err(unused())
     }
 
     async fn batch_begin(&self, _: Request<BatchBeginRequest>) -> Answer<BatchBeginResponse> {
-        Err(only_begin())
+        Err(unused())
     }
 
     async fn batch_complete(&self, _: Request<BatchCompleteRequest>) -> Answer<BatchCompleteResponse> {
-        Err(only_begin())
+        Err(unused())
     }
 }
 
-fn only_begin() -> Status {
-    Status::unimplemented("this is the no-op server of semel bench; it answers Begin alone")
+fn unused() -> Status {
+    Status::unimplemented("this is the no-op server of semel bench; it answers Begin and Complete alone")
 }
