@@ -329,7 +329,7 @@ fn the_example_file_shows_every_setting_with_its_default() {
     for line in text.lines() {
         if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
             table = format!("{name}.");
-        } else if let Some((name, value)) = line.trim_start_matches("#").split_once(" = ") {
+        } else if let Some((name, value)) = line.trim_start_matches('#').split_once(" = ") {
             let key = format!("{table}{}", name.trim());
             let setting = Setting::named(&key).unwrap_or_else(|| panic!("{key} is no setting"));
             if let Some(default) = setting.default {

@@ -1,5 +1,6 @@
 //! The record format: everything comes back, nothing changes by accident, and no bytes make it panic.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -242,7 +243,10 @@ fn errors_say_nothing_of_the_content() {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("a String takes everything");
+        text
+    })
 }
 
 /// Bytes that are on disks. They must be read for ever; should [`encode`] come to write something else, that is a

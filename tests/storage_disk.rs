@@ -101,7 +101,7 @@ async fn until_applied(store: &EmbeddedStore, write: &Write) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), applied).await.expect("writes resume by themselves");
+    tokio::time::timeout(Duration::from_mins(1), applied).await.expect("writes resume by themselves");
 }
 
 async fn until_well(store: &EmbeddedStore) {
@@ -110,7 +110,7 @@ async fn until_well(store: &EmbeddedStore) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), well).await.expect("the store is well by itself");
+    tokio::time::timeout(Duration::from_mins(1), well).await.expect("the store is well by itself");
 }
 
 /// Collects what every thread of this process logs.

@@ -141,7 +141,7 @@ mod tests {
             let length = Duration::from_nanos(length);
             assert_eq!(parse_duration(&format_duration(length)), Ok(length));
         }
-        assert_eq!(format_duration(Duration::from_secs(5_400)), "1h 30m");
+        assert_eq!(format_duration(Duration::from_mins(90)), "1h 30m");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use tempfile::TempDir;
@@ -182,7 +183,7 @@ impl Durable {
             if call.failed {
                 continue;
             }
-            if call.is_write() && call.path().ends_with(".jnl") {
+            if call.is_write() && is_journal(call.path()) {
                 let bytes = call.arguments.split_once('"').map_or("", |(_, rest)| rest);
                 let bytes = bytes.rsplit_once('"').map_or("", |(bytes, _)| bytes);
                 let written = self.written.entry(call.path().to_owned()).or_default();
@@ -191,7 +192,7 @@ impl Durable {
                 self.sync(call.path(), call.began);
             } else if call.name.starts_with("rename") && call.arguments.contains(".copy\"") {
                 // The check of the journal copied the file and synced the copy before it took the file's name.
-                let path = call.arguments.split('"').find(|text| text.ends_with(".copy")).unwrap_or("");
+                let path = call.arguments.split('"').find(|text| has_extension(text, "copy")).unwrap_or("");
                 if self.synced.contains_key(path) {
                     self.sync(&path.replace(".copy", ".jnl"), call.began);
                 }
@@ -213,10 +214,18 @@ impl Durable {
 
 const SMALL: Work = Work { writers: 8, writes: Some(40) };
 
+fn is_journal(path: &str) -> bool {
+    has_extension(path, "jnl")
+}
+
+fn has_extension(path: &str, extension: &str) -> bool {
+    Path::new(path).extension().is_some_and(|found| found == extension)
+}
+
 pub(crate) fn no_acknowledgement_leaves_before_its_sync() {
     let run = run(SMALL, None);
     let (count, early) = run.trace.acknowledgements();
-    let syncs = run.trace.count(|call| call.name == "fdatasync" && call.path().ends_with(".jnl"));
+    let syncs = run.trace.count(|call| call.name == "fdatasync" && is_journal(call.path()));
     println!("{count} acknowledgements, each after its sync; {syncs} syncs of the journal");
     assert_eq!((count, early), (320, vec![]));
     assert!(syncs < 320, "one sync covers several writes");
