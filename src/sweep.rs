@@ -83,12 +83,19 @@ impl Sweep {
 
     /// One sweep.
     pub async fn once(&mut self) -> Result<(), StoreError> {
+        let counted = self.recount().await;
+        // What cannot be counted now is no reason to keep rows for ever.
+        let reclaimed = self.reclaim().await;
+        counted.and(reclaimed)
+    }
+
+    async fn recount(&mut self) -> Result<(), StoreError> {
         match self.count().await {
             Ok(counts) => _ = self.counts.send_replace(Some(counts)),
             Err(StoreError::NotListed) => _ = self.counts.send_replace(None),
             Err(error) => return Err(error),
         }
-        self.reclaim().await
+        Ok(())
     }
 
     async fn count(&mut self) -> Result<Counts, StoreError> {
@@ -122,12 +129,14 @@ impl Sweep {
     }
 
     async fn reclaim(&mut self) -> Result<(), StoreError> {
-        if !self.clock_guard.is_steady(self.clock.now()) {
-            return Ok(());
-        }
         let mut reclaimed = 0;
         loop {
-            let dropped = self.store.reclaim(self.clock.now(), RECLAIMED_AT_A_TIME).await?;
+            // Each portion by a time of its own, which was checked: the clock may jump between two of them.
+            let now = self.clock.now();
+            if !self.clock_guard.is_steady(now) {
+                break;
+            }
+            let dropped = self.store.reclaim(now, RECLAIMED_AT_A_TIME).await?;
             reclaimed += dropped;
             if dropped < RECLAIMED_AT_A_TIME {
                 break;

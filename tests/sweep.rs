@@ -2,17 +2,20 @@
 
 #[path = "support/fixtures.rs"]
 mod fixtures;
+#[path = "support/log.rs"]
+mod log;
 
-use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use fixtures::{TestClock, begin, key, result};
 use semel::coordinator::{BeginCall, Coordinator, Settings};
-use semel::domain::{BeginAnswer, Clock, Complete, Fence, OnLostLease, Policy, PolicyRules, Timestamp};
+use semel::domain::{BeginAnswer, Clock, Complete, Fence, Key, OnLostLease, Policy, PolicyRules, Timestamp};
 use semel::policies::Policies;
 use semel::storage::memory::MemoryStore;
-use semel::storage::{Freshness, Store};
+use semel::storage::{Freshness, Page, Put, Scan, Store, StoreError, Versioned, Write};
 use semel::sweep::{Counts, Sweep};
 use semel::telemetry::KeyHash;
 
@@ -31,8 +34,46 @@ impl Clock for JumpingClock {
     }
 }
 
+/// A store during whose calls the clock may jump, and whose scans may fail.
+#[derive(Debug)]
+struct TroubledStore {
+    inner: MemoryStore,
+    clock: Arc<JumpingClock>,
+    /// How far the clock jumps ahead while the next portion of rows is reclaimed.
+    jump: Mutex<Duration>,
+    scans_fail: AtomicBool,
+}
+
+#[async_trait]
+impl Store for TroubledStore {
+    async fn get(&self, key: &Key, freshness: Freshness) -> Result<Option<Versioned>, StoreError> {
+        self.inner.get(key, freshness).await
+    }
+
+    async fn compare_and_put(&self, write: &Write) -> Result<Put, StoreError> {
+        self.inner.compare_and_put(write).await
+    }
+
+    async fn scan(&self, scan: &Scan) -> Result<Page, StoreError> {
+        if self.scans_fail.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable("scans fail".to_owned()));
+        }
+        self.inner.scan(scan).await
+    }
+
+    async fn reclaim(&self, now: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        let reclaimed = self.inner.reclaim(now, limit).await;
+        *self.clock.jumped.lock().unwrap() += std::mem::take(&mut *self.jump.lock().unwrap());
+        reclaimed
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.inner.ping().await
+    }
+}
+
 struct Scene {
-    store: Arc<MemoryStore>,
+    store: Arc<TroubledStore>,
     clock: Arc<JumpingClock>,
     coordinator: Coordinator,
     sweep: Sweep,
@@ -42,10 +83,15 @@ struct Scene {
 impl Scene {
     fn new() -> Self {
         let policy = Policy { on_lost_lease: OnLostLease::MarkUnknown, ..Policy::default() };
-        let store = Arc::new(MemoryStore::new());
         let clock = Arc::new(JumpingClock {
             steady: TestClock::new(Duration::ZERO),
             jumped: Mutex::new(Duration::ZERO),
+        });
+        let store = Arc::new(TroubledStore {
+            inner: MemoryStore::new(),
+            clock: clock.clone(),
+            jump: Mutex::new(Duration::ZERO),
+            scans_fail: AtomicBool::new(false),
         });
         let coordinator = Coordinator::new(store.clone(), clock.clone(), 1, Settings::default());
         let policies = Arc::new(Policies::new(PolicyRules::new(policy.clone(), Vec::new())));
@@ -81,32 +127,10 @@ impl Scene {
     }
 }
 
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-}
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn counts_what_is_open_and_says_each_unresolved_key_once() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let log = log::Log::default();
+    let _guard = log.capture();
     let mut scene = Scene::new();
     let counts = scene.sweep.counts();
     assert_eq!(*counts.borrow(), None, "nothing is claimed before the first sweep");
@@ -162,4 +186,48 @@ async fn rows_go_an_hour_after_their_expiry_and_never_within_an_hour_of_a_start_
     tokio::time::advance(minutes(2)).await;
     scene.sweep.once().await.unwrap();
     assert!(!scene.is_there("old").await, "then it goes");
+}
+
+/// What a sweep reclaims, it reclaims in portions.
+#[tokio::test(start_paused = true)]
+async fn no_row_goes_by_a_clock_that_jumps_in_the_middle_of_a_sweep() {
+    let mut scene = Scene::new();
+    for n in 0..2_500 {
+        scene.complete(&format!("old-{n}")).await;
+    }
+    tokio::time::advance(25 * HOUR + Duration::from_mins(1)).await;
+    scene.complete("young").await;
+    // The guard of the clock has seen both clocks go on alike.
+    *scene.store.jump.lock().unwrap() = 48 * HOUR;
+    scene.sweep.once().await.unwrap();
+    assert!(scene.is_there("young").await, "by the clock before the jump it is a day away from its time");
+    let mut left = 0;
+    for n in 0..2_500 {
+        left += u32::from(scene.is_there(&format!("old-{n}")).await);
+    }
+    assert_eq!(left, 1_500, "the portion before the jump went, and none after it");
+
+    // The clock is set right again: what was due goes an hour later, what was not stays.
+    *scene.clock.jumped.lock().unwrap() = Duration::ZERO;
+    scene.sweep.once().await.unwrap();
+    tokio::time::advance(Duration::from_mins(59)).await;
+    scene.sweep.once().await.unwrap();
+    assert!(scene.is_there("old-0").await || scene.is_there("old-2499").await);
+    tokio::time::advance(Duration::from_mins(1)).await;
+    scene.sweep.once().await.unwrap();
+    assert!(scene.is_there("young").await);
+    assert!(!scene.is_there("old-0").await && !scene.is_there("old-2499").await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rows_go_even_where_nothing_can_be_counted() {
+    let mut scene = Scene::new();
+    scene.complete("old").await;
+    tokio::time::advance(25 * HOUR + Duration::from_mins(1)).await;
+    scene.store.scans_fail.store(true, Ordering::SeqCst);
+    let counts = scene.sweep.counts();
+    let told = scene.sweep.once().await;
+    assert!(matches!(told, Err(StoreError::Unavailable(_))), "what went wrong is told: {told:?}");
+    assert_eq!(*counts.borrow(), None, "nothing is claimed");
+    assert!(!scene.is_there("old").await);
 }
