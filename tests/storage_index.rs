@@ -27,6 +27,8 @@ fn added(before: Stats, after: Stats) -> Stats {
         commits: after.commits - before.commits,
         changes: after.changes - before.changes,
         records_read: after.records_read - before.records_read,
+        index_entries: after.index_entries - before.index_entries,
+        unreadable: after.unreadable - before.unreadable,
         recent_hits: after.recent_hits - before.recent_hits,
         reopened: after.reopened - before.reopened,
     }

@@ -21,23 +21,24 @@ use self::directory::DataDirectory;
 use self::engine::Engine;
 use self::journal_check::sync_directory;
 use self::recent::Recent;
-use super::record_codec::{Head, decode, decode_head, encode_into};
-use super::{Cursor, Freshness, Page, Put, Scan, Scope, Store, StoreError, Versioned, Write, WriteId};
-use crate::domain::{Key, Record, Tenant, Timestamp};
+use super::record_codec::{Head, decode, encode_into};
+use super::{Freshness, Page, Put, Scan, Store, StoreError, Versioned, Write, WriteId};
+use crate::domain::{Key, Record, Timestamp};
 
 mod committer;
 mod directory;
 mod engine;
 mod journal_check;
+mod pages;
 mod recent;
 mod settings;
+#[cfg(feature = "test-support")]
+mod test_doors;
 
 pub use directory::DirectoryError;
 pub use journal_check::JournalError;
 pub use settings::Settings;
 
-/// The most bytes of records in a page.
-const PAGE_BYTES: usize = 8 * 1024 * 1024;
 /// The most rows that one request to the committer reclaims, so that writes wait little behind it.
 const RECLAIM_AT_ONCE: usize = 256;
 /// A bulk load hands over this much at once.
@@ -89,8 +90,12 @@ pub struct Stats {
     pub commits: u64,
     /// Records written or reclaimed in them.
     pub changes: u64,
-    /// Records that reads and scans took from the engine.
+    /// Records that reads and scans took from the engine, whatever they then did with them.
     pub records_read: u64,
+    /// Entries of the index of open records that scans came upon.
+    pub index_entries: u64,
+    /// Records that scans stepped over because they cannot be read, each time that one did.
+    pub unreadable: u64,
     /// Reads that were answered from memory.
     pub recent_hits: u64,
     /// How often the engine was reopened after a failure.
@@ -102,6 +107,8 @@ struct Counters {
     commits: AtomicU64,
     changes: AtomicU64,
     records_read: AtomicU64,
+    index_entries: AtomicU64,
+    unreadable: AtomicU64,
     recent_hits: AtomicU64,
     reopened: AtomicU64,
 }
@@ -267,19 +274,22 @@ impl EmbeddedStore {
 
     /// What it has done so far.
     pub fn stats(&self) -> Stats {
-        let Counters { commits, changes, records_read, recent_hits, reopened } = &self.shared.stats;
+        let stats = &self.shared.stats;
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Stats {
-            commits: load(commits),
-            changes: load(changes),
-            records_read: load(records_read),
-            recent_hits: load(recent_hits),
-            reopened: load(reopened),
+            commits: load(&stats.commits),
+            changes: load(&stats.changes),
+            records_read: load(&stats.records_read),
+            index_entries: load(&stats.index_entries),
+            unreadable: load(&stats.unreadable),
+            recent_hits: load(&stats.recent_hits),
+            reopened: load(&stats.reopened),
         }
     }
 
-    /// How many entries the index of open records has on disk and in memory, those that were removed and are not
-    /// compacted away yet included: what a scan of it steps over.
+    /// About how many entries the index of open records has on disk and in memory. Whatever was removed counts
+    /// twice until it is compacted away, as the entry and as its removal: a scan has to step over both, so this
+    /// tells what one costs, and nothing of how many records are open.
     pub fn open_index_size(&self) -> usize {
         self.shared.slot().as_ref().map_or(0, Engine::open_index_size)
     }
@@ -363,56 +373,6 @@ fn encoded(write_id: WriteId, record: &Arc<Record>) -> Next {
     Next { head: Head::of(write_id, record), value, record: Arc::clone(record) }
 }
 
-/// What the keys of a tenant's records begin with, as [`Key::to_bytes`] writes them; of everybody's, nothing.
-fn prefix(tenant: Option<&Tenant>) -> Vec<u8> {
-    tenant.map_or_else(Vec::new, |tenant| {
-        let text = tenant.as_str().as_bytes();
-        // A tenant is at most 128 bytes long.
-        let mut prefix = vec![u8::try_from(text.len()).unwrap_or(u8::MAX)];
-        prefix.extend_from_slice(text);
-        prefix
-    })
-}
-
-fn page(shared: &Shared, engine: &Engine, scan: &Scan) -> Result<Page, String> {
-    let prefix = prefix(scan.tenant.as_ref());
-    let after = scan.after.as_ref().map(|cursor| cursor.0.as_slice());
-    let limit = scan.limit.max(1);
-    let mut page = Page { records: Vec::new(), next: None };
-    let mut bytes = 0;
-    let mut add = |key: &UserKey, value: &UserValue| -> Result<bool, String> {
-        let typed = Key::from_bytes(key).ok_or("a stored key is malformed")?;
-        page.records.push((typed, shared.decode(value)?));
-        bytes += value.len();
-        let full = page.records.len() >= limit || bytes >= PAGE_BYTES;
-        if full {
-            page.next = Some(Cursor(key.to_vec()));
-        }
-        Ok(full)
-    };
-    match scan.scope {
-        Scope::All => {
-            for entry in engine.records(&prefix, after) {
-                let (key, value) = entry?;
-                if add(&key, &value)? {
-                    break;
-                }
-            }
-        }
-        Scope::Open => {
-            for key in engine.open_keys(&prefix, after) {
-                let key = key?;
-                // A record that was settled or reclaimed since its key was read is no longer open.
-                let Some(value) = engine.get(&key)? else { continue };
-                if decode_head(&value).map_err(|error| error.to_string())?.open && add(&key, &value)? {
-                    break;
-                }
-            }
-        }
-    }
-    Ok(page)
-}
-
 #[async_trait]
 impl Store for EmbeddedStore {
     async fn get(&self, key: &Key, freshness: Freshness) -> Result<Option<Versioned>, StoreError> {
@@ -458,7 +418,8 @@ impl Store for EmbeddedStore {
 
     async fn scan(&self, scan: &Scan) -> Result<Page, StoreError> {
         let scan = scan.clone();
-        self.shared.read(move |shared, engine| page(shared, engine, &scan)).await
+        let filled = self.shared.read(move |shared, engine| pages::fill(shared, engine, &scan)).await?;
+        Ok(filled.told())
     }
 
     async fn reclaim(&self, now: Timestamp, limit: usize) -> Result<usize, StoreError> {
