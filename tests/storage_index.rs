@@ -2,12 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Instant;
 
-use semel::domain::Record;
+use semel::coordinator::{self, Coordinator, Listing, ListingFilter};
+use semel::domain::{Clock, Policy, PolicyRules, Record, Tenant, Timestamp};
+use semel::policies::Policies;
 use semel::storage::conformance::{Samples, key};
 use semel::storage::embedded::{EmbeddedStore, Settings, Stats};
-use semel::storage::{Expected, Freshness, Put, Scan, Scope, Store, Versioned, Write, WriteId};
+use semel::storage::{Expected, Freshness, Put, Store, Versioned, Write, WriteId};
+use semel::sweep::Sweep;
+use semel::telemetry::KeyHash;
 use uuid::Uuid;
 
 mod support;
@@ -31,24 +34,6 @@ fn added(before: Stats, after: Stats) -> Stats {
         unreadable: after.unreadable - before.unreadable,
         recent_hits: after.recent_hits - before.recent_hits,
         reopened: after.reopened - before.reopened,
-    }
-}
-
-async fn open_records(store: &EmbeddedStore) -> BTreeSet<String> {
-    let (mut keys, mut after) = (BTreeSet::new(), None);
-    loop {
-        let page = store
-            .scan(&Scan { scope: Scope::Open, tenant: None, after, limit: 30 })
-            .await
-            .expect("the store scans");
-        for (key, current) in page.records {
-            assert!(current.record.is_open());
-            keys.insert(key.idempotency_key.as_str().to_owned());
-        }
-        after = page.next;
-        if after.is_none() {
-            return keys;
-        }
     }
 }
 
@@ -82,20 +67,64 @@ async fn the_open_scan_touches_no_completed_record() {
     let expected: BTreeSet<_> =
         (0..completed + OPEN).filter(|n| is_open(*n)).map(|n| format!("key-{n}")).collect();
     assert_eq!(expected.len() as u64, OPEN);
-    check_open_scan(&store, &expected, "after the load").await;
-    drop(store);
-    check_open_scan(&open(&directory), &expected, "after a restart").await;
+    check_list_and_sweep(store, &expected, "after the load").await;
+    check_list_and_sweep(Arc::new(open(&directory)), &expected, "after a restart").await;
     support::count("index_records", completed);
 }
 
-async fn check_open_scan(store: &EmbeddedStore, expected: &BTreeSet<String>, when: &str) {
+/// The moment of the samples: none of them has expired.
+#[derive(Debug)]
+struct Then;
+
+impl Clock for Then {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_micros(1_800_000_000_000_000)
+    }
+}
+
+/// Lists what is unresolved, and sweeps, as the server does; neither comes upon a completed record, nor upon an
+/// entry of the index that one has left behind.
+async fn check_list_and_sweep(store: Arc<EmbeddedStore>, expected: &BTreeSet<String>, when: &str) {
+    let open = expected.len() as u64;
+    let touched = |what: &str, before: Stats| {
+        let touched = added(before, store.stats());
+        println!("{when}, {what}: {touched:?}, about {} entries in the index", store.open_index_size());
+        assert_eq!(touched.records_read, open, "{when}, {what}: no completed record was read");
+        assert_eq!(touched.index_entries, open, "{when}, {what}: the index holds open records only");
+    };
+    let coordinator = Coordinator::new(store.clone(), Arc::new(Then), 1, coordinator::Settings::default());
+    let rules = PolicyRules::new(Policy::default(), Vec::new());
+
     let before = store.stats();
-    let began = Instant::now();
-    assert!(open_records(store).await == *expected, "{when}: every open record");
-    let took = began.elapsed();
-    let touched = added(before, store.stats());
-    println!("{when}: {touched:?} in {took:?}, {} entries in the index", store.open_index_size());
-    assert_eq!(touched.records_read, expected.len() as u64, "{when}: no completed record was read");
+    assert!(unresolved(&coordinator, &rules).await == *expected, "{when}: every open record");
+    touched("List", before);
+
+    let before = store.stats();
+    let policies = Arc::new(Policies::new(rules));
+    let mut sweep = Sweep::new(store.clone(), policies, Arc::new(Then), KeyHash::new(b"test"));
+    let counts = sweep.counts();
+    sweep.once().await.expect("it sweeps");
+    assert_eq!(counts.borrow().map(|counts| counts.unresolved), Some(open), "{when}");
+    touched("sweep", before);
+}
+
+/// The keys that List gives, page by page.
+async fn unresolved(coordinator: &Coordinator, rules: &PolicyRules) -> BTreeSet<String> {
+    let filter = ListingFilter {
+        tenant: Tenant::new("t").expect("valid"),
+        endpoint: None,
+        reading: Some(Listing::Unresolved),
+    };
+    let (mut keys, mut after) = (BTreeSet::new(), None);
+    loop {
+        let page =
+            coordinator.list(&filter, rules, 30, after, usize::MAX, |_, _| 1).await.expect("the store lists");
+        keys.extend(page.records.into_iter().map(|(key, _)| key.idempotency_key.as_str().to_owned()));
+        after = page.next;
+        if after.is_none() {
+            return keys;
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
