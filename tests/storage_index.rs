@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use semel::coordinator::{self, Coordinator, Listing, ListingFilter};
-use semel::domain::{Clock, Policy, PolicyRules, Record, Tenant, Timestamp};
+use semel::domain::{Clock, Key, Policy, PolicyRules, Record, Tenant, Timestamp};
 use semel::policies::Policies;
 use semel::storage::conformance::{Samples, key};
 use semel::storage::embedded::{EmbeddedStore, Settings, Stats};
@@ -32,6 +32,7 @@ fn added(before: Stats, after: Stats) -> Stats {
         records_read: after.records_read - before.records_read,
         index_entries: after.index_entries - before.index_entries,
         unreadable: after.unreadable - before.unreadable,
+        reclaim_passes: after.reclaim_passes - before.reclaim_passes,
         recent_hits: after.recent_hits - before.recent_hits,
         reopened: after.reopened - before.reopened,
     }
@@ -125,6 +126,43 @@ async fn unresolved(coordinator: &Coordinator, rules: &PolicyRules) -> BTreeSet<
             return keys;
         }
     }
+}
+
+/// A row that is dropped leaves a removal in its place until the engine compacts it away, so each look from the
+/// beginning of the index costs more than the one before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reclamation_goes_on_where_the_call_before_ended() {
+    const ROWS: u64 = 5_000;
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let store = Arc::new(open(&directory));
+    // These are due at that very moment.
+    let row = |n, at| (key("t", n), versioned(n, 1, Samples::expiring(Samples::forgotten(n), at)));
+    load(&store, (0..ROWS).map(|n| row(n, Timestamp::from_micros(1_000 + n))).collect()).await;
+    let later = Timestamp::from_micros(1_000_000);
+
+    let before = store.stats();
+    for _ in 0..4 {
+        assert_eq!(store.reclaim(later, 1_000).await.expect("it reclaims"), 1_000);
+    }
+    assert_eq!(added(before, store.stats()).reclaim_passes, 1, "only the first began at the beginning");
+    // Rows that are due before that place are not forgotten.
+    load(&store, (ROWS..ROWS + 10).map(|n| row(n, Timestamp::from_micros(n - ROWS))).collect()).await;
+    assert_eq!(store.reclaim(later, 2_000).await.expect("it reclaims"), 1_010);
+    assert_eq!(added(before, store.stats()).reclaim_passes, 2, "and the last looked for those");
+
+    // Nor are they where the clock went back in between.
+    load(&store, (0..20).map(|n| row(n, Timestamp::from_micros(10 * n))).collect()).await;
+    assert_eq!(store.reclaim(later, 10).await.expect("it reclaims"), 10);
+    let earlier = Timestamp::from_micros(20);
+    load(&store, (100..110).map(|n| row(n, Timestamp::from_micros(10))).collect()).await;
+    assert_eq!(store.reclaim(earlier, 100).await.expect("it reclaims"), 10, "those of the last load");
+    assert_eq!(store.reclaim(later, 100).await.expect("it reclaims"), 10, "the rest of those before");
+}
+
+async fn load(store: &Arc<EmbeddedStore>, records: Vec<(Key, Versioned)>) {
+    let (store, wanted) = (Arc::clone(store), records.len() as u64);
+    let loaded = tokio::task::spawn_blocking(move || store.load(records)).await.expect("it ends well");
+    assert_eq!(loaded.expect("loaded"), wanted);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Sender};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::thread::{self, JoinHandle};
 
 use async_trait::async_trait;
@@ -69,6 +69,9 @@ pub struct EmbeddedStore {
     shared: Arc<Shared>,
     requests: Sender<Request>,
     committer: Mutex<Option<JoinHandle<()>>>,
+    /// The entry of the reclaim index at which the last call ended that left rows to drop: the next goes on there.
+    /// What was dropped before it is a long run of removals, over which it would have to step again.
+    reclaimed_to: Mutex<Option<UserKey>>,
 }
 
 /// What the committer and the readers share.
@@ -96,6 +99,9 @@ pub struct Stats {
     pub index_entries: u64,
     /// Records that scans stepped over because they cannot be read, each time that one did.
     pub unreadable: u64,
+    /// How often reclamation looked for due rows from the beginning of its index, past all that it dropped there
+    /// and the engine has not compacted away.
+    pub reclaim_passes: u64,
     /// Reads that were answered from memory.
     pub recent_hits: u64,
     /// How often the engine was reopened after a failure.
@@ -109,6 +115,7 @@ struct Counters {
     records_read: AtomicU64,
     index_entries: AtomicU64,
     unreadable: AtomicU64,
+    reclaim_passes: AtomicU64,
     recent_hits: AtomicU64,
     reopened: AtomicU64,
 }
@@ -256,7 +263,8 @@ impl EmbeddedStore {
                 directory: shared.directory.path().display().to_string(),
                 problem: format!("no thread for the committer: {error}"),
             })?;
-        Ok(Self { shared, requests, committer: Mutex::new(Some(committer)) })
+        let committer = Mutex::new(Some(committer));
+        Ok(Self { shared, requests, committer, reclaimed_to: Mutex::new(None) })
     }
 
     /// Ends the store: what was accepted is synced, what still waits is refused as unavailable, and the directory
@@ -282,6 +290,7 @@ impl EmbeddedStore {
             records_read: load(&stats.records_read),
             index_entries: load(&stats.index_entries),
             unreadable: load(&stats.unreadable),
+            reclaim_passes: load(&stats.reclaim_passes),
             recent_hits: load(&stats.recent_hits),
             reopened: load(&stats.reopened),
         }
@@ -322,6 +331,10 @@ impl EmbeddedStore {
             last.blocking_recv().map_err(|_| lost())??;
         }
         Ok(total)
+    }
+
+    fn reclaimed_to(&self) -> MutexGuard<'_, Option<UserKey>> {
+        self.reclaimed_to.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn submit(&self, request: Request) -> Result<(), StoreError> {
@@ -424,17 +437,33 @@ impl Store for EmbeddedStore {
 
     async fn reclaim(&self, now: Timestamp, limit: usize) -> Result<usize, StoreError> {
         let mut reclaimed = 0;
-        let mut after: Option<UserKey> = None;
+        let mut after = self.reclaimed_to().take();
+        let mut from_the_beginning = after.is_none();
         while reclaimed < limit {
             let most = RECLAIM_AT_ONCE.min(limit - reclaimed);
-            let entries: Vec<UserKey> =
-                self.shared.read(move |_, engine| engine.due(now, after).take(most).collect()).await?;
-            let Some(last) = entries.last() else { break };
-            after = Some(last.clone());
+            let start = after.clone();
+            let entries: Vec<UserKey> = self
+                .shared
+                .read(move |shared, engine| {
+                    shared.stats.reclaim_passes.fetch_add(u64::from(start.is_none()), Ordering::Relaxed);
+                    engine.due(now, start).take(most).collect()
+                })
+                .await?;
+            match entries.last() {
+                Some(last) => after = Some(last.clone()),
+                None if from_the_beginning => return Ok(reclaimed),
+                None => {
+                    // Rows were perhaps written meanwhile that are due before the place where the call before ended.
+                    from_the_beginning = true;
+                    after = None;
+                    continue;
+                }
+            }
             let (reply, answer) = oneshot::channel();
             self.submit(Request::Reclaim { entries, now, reply })?;
             reclaimed += answer.await.map_err(|_| lost())??;
         }
+        *self.reclaimed_to() = after;
         Ok(reclaimed)
     }
 

@@ -128,8 +128,11 @@ impl Engine {
         use std::ops::Bound::{Excluded, Unbounded};
         // Past every record's key at that moment, as none begins with 0xFF; and not past the mark.
         let end = reclaim_key(now, &[0xff]);
+        // Time may have gone back since `after` was due.
+        let empty = after.as_ref().is_some_and(|after| *after >= end);
         let start = after.map_or(Unbounded, Excluded);
-        self.reclaim.range((start, Excluded(end))).map(|entry| entry.key().map_err(|error| describe(&error)))
+        let due = (!empty).then(|| self.reclaim.range((start, Excluded(end))));
+        due.into_iter().flatten().map(|entry| entry.key().map_err(|error| describe(&error)))
     }
 
     /// Writes, syncs, then shows the batch to readers.
