@@ -1,5 +1,7 @@
 //! Ways to break the store that only tests have: what finds the break must be seen to find it.
 
+use std::sync::atomic::Ordering;
+
 use fjall::{UserKey, UserValue};
 use tokio::sync::oneshot;
 
@@ -16,5 +18,12 @@ impl EmbeddedStore {
         let (reply, answer) = oneshot::channel();
         self.submit(Request::Load { records: vec![(UserKey::from(key.to_bytes()), next)], reply })?;
         answer.blocking_recv().map_err(|_| lost())?
+    }
+
+    /// Syncs no commit any more, until the engine is reopened.
+    pub fn leave_out_syncs(&self) {
+        if let Some(engine) = &*self.shared.slot() {
+            engine.without_sync.store(true, Ordering::Relaxed);
+        }
     }
 }
