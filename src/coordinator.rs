@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -100,7 +100,7 @@ pub struct BeginCall<'a> {
     pub policy: &'a Policy,
     /// How long to hold the call while another attempt runs; cut to the policy's bound.
     pub wait: Duration,
-    /// When the caller stops listening.
+    /// When the caller stops listening: nothing is begun from then on.
     pub deadline: Option<Instant>,
     /// The caller knows this to be a retry: a read is tried before a write.
     pub retry: bool,
@@ -172,7 +172,7 @@ impl Coordinator {
         let mut permit = None;
         let mut poll = self.settings.poll.map(|poll| poll.first);
         loop {
-            let mut turn = lane.turn().await;
+            let mut turn = in_time(call.deadline, lane.turn()).await?;
             // Before the decision, so that a caller never counts its lease to end later than it does.
             let waited = if permit.is_some() { began.elapsed() } else { Duration::ZERO };
             let answer = self
@@ -215,7 +215,7 @@ impl Coordinator {
     ) -> Result<C::Answer, CallError> {
         let lane = self.lanes.enter(key);
         let arrived = lane.arrive();
-        let mut turn = lane.turn().await;
+        let mut turn = in_time(deadline, lane.turn()).await?;
         self.in_turn(&mut turn, key, command, policy, arrived, deadline, false).await
     }
 
@@ -252,7 +252,7 @@ impl Coordinator {
             turn.guess(self.recent.get(key));
         }
         if read_first && !turn.is_fresh(arrived) {
-            self.look(turn, key, Freshness::Acknowledged).await?;
+            self.look(turn, key, Freshness::Acknowledged, deadline).await?;
         }
         let mut conflicts = 0_u32;
         loop {
@@ -263,12 +263,14 @@ impl Coordinator {
                     let stops_owner = C::REFUSAL_STOPS_OWNER && answer.is_err();
                     if !turn.is_fresh(arrived) || (stops_owner && !seen.serial) {
                         let freshness = if stops_owner { Freshness::Serial } else { Freshness::Acknowledged };
-                        self.look(turn, key, freshness).await?;
+                        self.look(turn, key, freshness, deadline).await?;
                         continue;
                     }
                     return answer.map_err(CallError::Refused);
                 }
                 Transition::Change { next, answer } => {
+                    // Nothing was written so far, and its caller could not be told of more.
+                    in_time(deadline, std::future::ready(())).await?;
                     let next = Versioned { write_id: self.new_write_id(), record: Arc::new(next) };
                     let expected = seen.current.map_or(Expected::Absent, |c| Expected::Version(c.write_id));
                     let write = Write {
@@ -301,9 +303,15 @@ impl Coordinator {
         }
     }
 
-    async fn look(&self, turn: &mut Flight<'_>, key: &Key, freshness: Freshness) -> Result<(), CallError> {
+    async fn look(
+        &self,
+        turn: &mut Flight<'_>,
+        key: &Key,
+        freshness: Freshness,
+        deadline: Option<Instant>,
+    ) -> Result<(), CallError> {
         let began = turn.begin_store_call();
-        let current = self.store.get(key, freshness).await.map_err(report)?;
+        let current = in_time(deadline, self.store.get(key, freshness)).await?.map_err(report)?;
         self.remember(key, current.as_ref());
         turn.saw(Seen { current, began, serial: freshness == Freshness::Serial });
         Ok(())
@@ -391,6 +399,15 @@ impl Coordinator {
         // A random generator has no state that a panic could leave half-changed.
         self.random.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What `step`, which writes nothing, comes to, where the caller's deadline leaves time for it.
+async fn in_time<A>(deadline: Option<Instant>, step: impl Future<Output = A>) -> Result<A, CallError> {
+    let Some(deadline) = deadline else { return Ok(step.await) };
+    if Instant::now() >= deadline {
+        return Err(CallError::StoreUnavailable);
+    }
+    timeout_at(deadline, step).await.map_err(|_| CallError::StoreUnavailable)
 }
 
 fn is_completed(record: &Record) -> bool {

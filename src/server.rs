@@ -1,5 +1,6 @@
 //! The service on its sockets: gRPC for callers and operators, HTTP for those who run it.
 
+mod arrival;
 mod call;
 mod connections;
 mod convert;

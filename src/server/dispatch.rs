@@ -8,14 +8,15 @@ use std::pin::Pin;
 use futures_util::FutureExt;
 use http::{Request, Response};
 use hyper::body::Incoming;
+use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::Service;
 use tonic::server::NamedService;
 use tonic::service::Routes;
-use tonic::{Code, Status};
 use tracing::error;
 use uuid::Uuid;
 
+use super::arrival::Arrival;
 use super::deadline::Deadline;
 use super::idempotency::Idempotency;
 use super::limits::Limits;
@@ -45,20 +46,17 @@ impl hyper::service::Service<Request<Incoming>> for Dispatch {
     type Error = Infallible;
     type Future = Answer;
 
-    fn call(&self, mut request: Request<Incoming>) -> Answer {
+    fn call(&self, request: Request<Incoming>) -> Answer {
         let deadline = Deadline::of_headers(request.headers(), self.limits.request_timeout);
+        let mut request = request.map(|body| Arrival::new(body, deadline.ends(), None));
         request.extensions_mut().insert(deadline);
         let answer: Answer = match service_name(request.uri().path()) {
             Calls::NAME => self.calls.clone().call(request),
             _ => Box::pin(self.others.clone().call(request)),
         };
         Box::pin(async move {
-            let answer = AssertUnwindSafe(answer).catch_unwind();
-            match tokio::time::timeout_at(deadline.instant(), answer).await {
-                Ok(Ok(answer)) => answer,
-                Ok(Err(panic)) => Ok(after_panic(&*panic)),
-                Err(_) => Ok(too_late()),
-            }
+            // No timer on the whole of it: once a call has begun, only its method knows what to say of it.
+            AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(|panic| Ok(after_panic(&*panic)))
         })
     }
 }
@@ -76,11 +74,4 @@ fn after_panic(panic: &(dyn Any + Send)) -> Response<Body> {
         .unwrap_or("no text");
     error!(%id, panic = text, "a call panicked: this is a bug");
     Status::from(Failure::internal(id)).into_http()
-}
-
-/// Methods answer in time once they have their request, so what was late is the request, or its caller's deadline
-/// was over when it came.
-fn too_late() -> Response<Body> {
-    Status::new(Code::DeadlineExceeded, "the deadline was over before the whole request had arrived")
-        .into_http()
 }
