@@ -1,7 +1,6 @@
 //! Each method over a real socket: what it answers, and what it answers when it is called again.
 
 mod support {
-    pub(crate) mod raw;
     pub(crate) mod scripted_store;
     pub(crate) mod server;
 }
@@ -15,8 +14,6 @@ use semel::domain::{OnLostLease, Pattern, Policy, PolicyRules, Rule};
 use semel::proto::abort_request::Disposition;
 use semel::proto::begin_response::Decision;
 use semel::proto::{self, State};
-use semel::server::Limits;
-use support::raw::RawClient;
 use support::scripted_store::ScriptedStore;
 use support::server::*;
 use tonic::{Code, Request};
@@ -252,30 +249,6 @@ async fn a_held_begin_is_woken_by_release_and_started_once() {
     assert_ne!(first.waited, seconds(0), "it was held");
     client.complete(complete("k", attempt, first.fence, "done")).await.unwrap();
     assert_eq!(replayed(other.await.unwrap().unwrap()).result, Some(success("done")));
-}
-
-/// The server answers before the caller gives up, however slow both are: this caller has no deadline of its own.
-#[tokio::test]
-async fn a_wait_ends_before_its_callers_deadline() {
-    let server = Start::default().serve().await;
-    started(server.client().await.begin(begin("k", 1)).await.unwrap());
-    let mut raw = RawClient::connect(&server.grpc).await;
-    let request = proto::BeginRequest { wait: seconds(30), ..begin("k", 2) }.encode_to_vec();
-    for timeout in ["300m", "100000u"] {
-        let answer =
-            raw.call("/semel.v1.IdempotencyService/Begin", &[("grpc-timeout", timeout)], &request).await;
-        let answer = proto::BeginResponse::decode(answer.unwrap()).unwrap();
-        assert!(matches!(answer.decision, Some(Decision::InProgress(_))), "{timeout}: {answer:?}");
-    }
-}
-
-#[tokio::test]
-async fn a_wait_ends_before_the_servers_own_bound() {
-    let limits = Limits { request_timeout: Duration::from_millis(200), ..Limits::default() };
-    let server = Start { limits, ..Start::default() }.serve().await;
-    let mut client = server.client().await;
-    started(client.begin(begin("k", 1)).await.unwrap());
-    in_progress(client.begin(proto::BeginRequest { wait: seconds(30), ..begin("k", 2) }).await.unwrap());
 }
 
 #[tokio::test]
