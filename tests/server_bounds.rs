@@ -9,8 +9,11 @@ mod support {
 use std::time::Duration;
 
 use prost::Message;
+use semel::coordinator::Settings;
+use semel::domain::{Policy, PolicyRules};
+use semel::proto;
 use semel::server::Limits;
-use support::raw::{Frames, RawClient};
+use support::raw::{Frames, RawClient, framed, request};
 use support::scripted_store::{Script, ScriptedStore};
 use support::server::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -171,4 +174,74 @@ async fn an_aged_connection_is_asked_to_go_and_its_calls_end() {
     let RawClient { requests, connection } = raw;
     drop(requests);
     connection.await.unwrap().expect("a graceful end");
+}
+
+/// The server answers pings neither for a client nor instead of it: who is gone without a word is found out.
+#[tokio::test]
+async fn a_dead_peer_is_found_out_and_a_live_one_kept() {
+    let limits = Limits {
+        keep_alive_interval: Duration::from_millis(200),
+        keep_alive_timeout: Duration::from_secs(2),
+        ..Limits::default()
+    };
+    let server = Start { limits, ..Start::default() }.serve().await;
+    let mut alive = RawClient::connect(&server.grpc).await;
+    let mut dead = Frames::connect(&server.grpc).await;
+    soon(dead.goodbye()).await;
+    alive.call(BEGIN, &[], &begin("k", 1).encode_to_vec()).await.unwrap();
+}
+
+/// A client that knows the bound and opens more streams all the same.
+#[tokio::test]
+async fn a_stream_too_many_is_refused() {
+    const REFUSED_STREAM: u32 = 7;
+    let limits = Limits { max_concurrent_streams: 2, ..Limits::default() };
+    let server = Start { limits, ..Start::default() }.serve().await;
+    let mut frames = Frames::connect(&server.grpc).await;
+    // The first frame says the bound; before that it is not held against a client.
+    let (kind, _, settings) = soon(frames.next()).await.unwrap();
+    assert_eq!(kind, 4);
+    assert!(settings.chunks(6).any(|setting| setting == [0, 3, 0, 0, 0, 2]), "{settings:?}");
+    frames.send([Frames::frame(4, 1, 0, &[])]).await.unwrap();
+    frames.send(streams(3).map(|stream| Frames::headers(Frames::END_HEADERS, stream, BEGIN))).await.unwrap();
+    assert_eq!(soon(frames.refused()).await, Some((5, REFUSED_STREAM)));
+}
+
+/// A caller that goes away gives back the place that its held Begin took.
+#[tokio::test]
+async fn a_reset_stream_gives_its_waiters_place_back() {
+    let store = ScriptedStore::new();
+    let policy = Policy { max_wait: Duration::from_hours(1), ..Policy::default() };
+    let server = Start {
+        rules: PolicyRules::new(policy, Vec::new()),
+        settings: Settings { max_waiters: 1, ..Settings::default() },
+        limits: Limits { request_timeout: Duration::from_hours(2), ..Limits::default() },
+        ..Start::on(store.clone())
+    }
+    .serve()
+    .await;
+    let mut client = server.client().await;
+    started(client.begin(begin("k", 1)).await.unwrap());
+    let raw = RawClient::connect(&server.grpc).await;
+    let mut ready = raw.requests.clone().ready().await.unwrap();
+    let (held, mut sending) = ready.send_request(request(BEGIN, &[]), false).unwrap();
+    let waiting = proto::BeginRequest { wait: seconds(3600), ..begin("k", 2) };
+    let before = store.calls();
+    sending.send_data(framed(&waiting.encode_to_vec()), true).unwrap();
+    // It is decided on what this read finds, and holds the key's turn until it waits.
+    store.called_after(before).await;
+
+    let mut next = async || client.begin(proto::BeginRequest { wait: seconds(2), ..begin("k", 3) }).await;
+    assert_eq!(reason(&next().await.unwrap_err()), "TOO_MANY_WAITERS");
+    sending.send_reset(h2::Reason::CANCEL);
+    drop((sending, held));
+    let answer = soon(async {
+        loop {
+            match next().await {
+                Err(full) => assert_eq!(reason(&full), "TOO_MANY_WAITERS"),
+                Ok(answer) => break answer,
+            }
+        }
+    });
+    in_progress(answer.await);
 }

@@ -446,6 +446,23 @@ async fn records_are_listed_page_by_page() {
 }
 
 #[tokio::test]
+async fn a_page_has_a_hundred_records_and_at_most_a_thousand() {
+    let server = Start::default().serve().await;
+    let mut client = server.client().await;
+    for batch in 0..2 {
+        let requests = (0..600).map(|number| begin(&format!("{batch} {number}"), 1)).collect();
+        client.batch_begin(proto::BatchBeginRequest { requests }).await.unwrap();
+    }
+    let mut operator = server.operator().await;
+    for (page_size, expected) in [(0, 100), (1, 1), (1000, 1000), (1001, 1000), (i32::MAX, 1000)] {
+        let request = proto::ListRecordsRequest { tenant: "shop".into(), page_size, ..Default::default() };
+        let page = operator.list_records(request).await.unwrap().into_inner();
+        assert_eq!(page.records.len(), expected, "page_size {page_size}");
+        assert_ne!(page.next_page_token, "", "there are 1,200");
+    }
+}
+
+#[tokio::test]
 async fn a_page_ends_before_four_mebibytes() {
     let policy = Policy { max_result_bytes: Policy::RESULT_BYTES_LIMIT, ..Policy::default() };
     let server = Start { rules: rules(policy), ..Start::default() }.serve().await;
