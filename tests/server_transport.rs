@@ -1,4 +1,4 @@
-//! What holds for every call: health, reflection, draining, panics.
+//! What holds for every call: health, reflection, draining, panics, and errors that are not semel's own.
 
 mod support {
     pub(crate) mod raw;
@@ -145,6 +145,42 @@ async fn an_unknown_method_is_unimplemented() {
     let mut raw = RawClient::connect(&server.grpc).await;
     for path in ["/semel.v1.IdempotencyService/Steal", "/semel.v2.IdempotencyService/Begin", "/", "/x"] {
         assert_eq!(raw.call(path, &[], &[]).await.unwrap_err().code(), Code::Unimplemented, "{path}");
+    }
+}
+
+/// They have no `ErrorInfo`, and a row in the documentation that says what to do.
+#[tokio::test]
+async fn errors_that_are_not_semels_are_documented() {
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/SEMANTICS.md")).unwrap();
+    let section = text.split("\n## ").find(|section| section.starts_with("Errors that are not semel's\n"));
+    let section = section.expect("a section about them");
+
+    let limits = Limits { request_timeout: Duration::from_millis(200), ..Limits::default() };
+    let impatient = Start { limits, ..Start::default() }.serve().await;
+    let server = Start::default().serve().await;
+    let begin = "/semel.v1.IdempotencyService/Begin";
+    let too_large = bytes::Bytes::from_static(&[0, 0xff, 0xff, 0xff, 0xff, 1]);
+    let compressed = bytes::Bytes::from_static(&[1, 0, 0, 0, 0]);
+    let half = support::raw::framed(b"0123456789").slice(..10);
+    let mut raw = RawClient::connect(&server.grpc).await;
+    let mut errors = vec![
+        ("INTERNAL", raw.call(begin, &[], &[0xff]).await.unwrap_err()),
+        ("INTERNAL", raw.send(begin, &[], bytes::Bytes::new()).await.unwrap_err()),
+        ("INTERNAL", raw.send(begin, &[], half.clone()).await.unwrap_err()),
+        ("INTERNAL", raw.send(begin, &[], compressed).await.unwrap_err()),
+        ("UNIMPLEMENTED", raw.call("/semel.v1.IdempotencyService/Steal", &[], &[]).await.unwrap_err()),
+        ("UNIMPLEMENTED", raw.call(begin, &[("grpc-encoding", "gzip")], &[]).await.unwrap_err()),
+        ("OUT_OF_RANGE", raw.send(begin, &[], too_large).await.unwrap_err()),
+    ];
+    let mut ready = RawClient::connect(&impatient.grpc).await.requests.ready().await.unwrap();
+    let (answer, mut sending) = ready.send_request(support::raw::request(begin, &[]), false).unwrap();
+    sending.send_data(half, false).unwrap();
+    let late = tonic::Status::from_header_map(answer.await.unwrap().headers()).unwrap();
+    errors.push(("DEADLINE_EXCEEDED", late));
+    for (code, error) in errors {
+        assert_eq!(format!("{:?}", error.code()).to_uppercase(), code.replace('_', ""), "{error:?}");
+        assert!(tonic_types::StatusExt::get_error_details(&error).error_info().is_none(), "{error:?}");
+        assert!(section.contains(&format!("| `{code}`")), "{code} is not there");
     }
 }
 
