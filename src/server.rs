@@ -72,9 +72,9 @@ impl Server {
     ) -> Result<(), ServeError> {
         let readiness = Readiness::new();
         let dispatch = self.dispatch(&readiness)?;
-        let operations = operations::routes(readiness.clone());
-        let _operations =
-            AbortOnDropHandle::new(tokio::spawn(axum::serve(listeners.operations, operations).into_future()));
+        let operations =
+            operations::serve(listeners.operations, readiness.clone(), self.limits.greeting_time);
+        let _operations = AbortOnDropHandle::new(tokio::spawn(operations));
         readiness.ask(&self.coordinator).await;
         let mut connections = Connections::new(dispatch, self.limits);
         tokio::select! {

@@ -245,3 +245,53 @@ async fn a_reset_stream_gives_its_waiters_place_back() {
     });
     in_progress(answer.await);
 }
+
+/// The operations port: a connection has a bounded time for its request.
+#[tokio::test]
+async fn half_a_request_on_the_operations_port_is_closed() {
+    let limits = Limits { greeting_time: Duration::from_secs(2), ..Limits::default() };
+    let server = Start { limits, ..Start::default() }.serve().await;
+    let mut sockets = Vec::new();
+    let halves = [
+        "",
+        "GET /livez HTTP/1.1\r\nhost: t",
+        "POST /livez HTTP/1.1\r\nhost: t\r\ncontent-length: 9\r\n\r\n1",
+    ];
+    for half in halves {
+        let mut socket = TcpStream::connect(&server.operations).await.unwrap();
+        socket.write_all(half.as_bytes()).await.unwrap();
+        sockets.push(socket);
+    }
+    assert_eq!(server.get("/livez").await, (200, "ok\n".into()));
+    for mut socket in sockets {
+        let _ = soon(socket.read_to_end(&mut Vec::new())).await;
+    }
+}
+
+/// There are so many connections to it at a time.
+#[tokio::test]
+async fn an_operations_connection_too_many_is_closed() {
+    const MOST: usize = 256;
+    let limits = Limits { greeting_time: YEAR, ..Limits::default() };
+    let server = Start { limits, ..Start::default() }.serve().await;
+    let mut sockets = Vec::with_capacity(MOST);
+    for _ in 0..MOST {
+        sockets.push(TcpStream::connect(&server.operations).await.unwrap());
+    }
+    let mut next = TcpStream::connect(&server.operations).await.unwrap();
+    assert_eq!(soon(next.read(&mut [0; 16])).await.unwrap_or(0), 0, "closed without a word");
+    // A place that becomes free is given away.
+    drop(sockets);
+    soon(async {
+        loop {
+            let mut next = TcpStream::connect(&server.operations).await.unwrap();
+            let _ = next.write_all(b"GET /livez HTTP/1.1\r\nhost: test\r\n\r\n").await;
+            let mut answer = Vec::new();
+            let _ = next.read_to_end(&mut answer).await;
+            if answer.starts_with(b"HTTP/1.1 200") {
+                break;
+            }
+        }
+    })
+    .await;
+}

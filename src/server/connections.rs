@@ -20,7 +20,7 @@ use super::dispatch::Dispatch;
 use super::limits::Limits;
 
 /// The pause after a failed accept: most often the process is out of file descriptors.
-const AFTER_FAILED_ACCEPT: Duration = Duration::from_millis(50);
+pub(super) const AFTER_FAILED_ACCEPT: Duration = Duration::from_millis(50);
 
 /// The connections that are open, and how to serve them.
 #[derive(Debug)]
