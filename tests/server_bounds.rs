@@ -246,6 +246,30 @@ async fn a_reset_stream_gives_its_waiters_place_back() {
     in_progress(answer.await);
 }
 
+/// A client that asks for an answer and does not take it, or takes one byte of it.
+#[tokio::test]
+async fn an_answer_that_is_not_taken_is_given_up() {
+    let limits = Limits { request_timeout: Duration::from_secs(2), ..Limits::default() };
+    let server = Start { limits, ..Start::default() }.serve().await;
+    let mut client = server.client().await;
+    let owner = started(client.begin(begin("k", 1)).await.unwrap());
+    client.complete(complete("k", 1, owner.fence, &"x".repeat(200_000))).await.unwrap();
+    for window in [0, 1] {
+        let raw = RawClient::connect_taking(&server.grpc, window).await;
+        let mut ready = raw.requests.clone().ready().await.unwrap();
+        let (answer, mut sending) = ready.send_request(request(BEGIN, &[]), false).unwrap();
+        sending.send_data(framed(&begin("k", 2).encode_to_vec()), true).unwrap();
+        let mut body = answer.await.unwrap().into_body();
+        for _ in 0..window {
+            assert_eq!(body.data().await.unwrap().unwrap().len(), 1);
+        }
+        let given_up = soon(body.data()).await.expect("not the end of the answer").unwrap_err();
+        assert!(given_up.is_reset(), "{given_up}");
+    }
+    // Whoever takes it has all of it.
+    replayed(client.begin(begin("k", 2)).await.unwrap());
+}
+
 /// The operations port: a connection has a bounded time for its request.
 #[tokio::test]
 async fn half_a_request_on_the_operations_port_is_closed() {

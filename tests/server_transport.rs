@@ -238,6 +238,30 @@ async fn a_drain_is_bounded() {
     assert!(stuck.await.unwrap().is_err());
 }
 
+/// A client that keeps its stream open, to ask more.
+#[tokio::test]
+async fn a_drain_ends_open_reflection() {
+    use tonic_reflection::pb::v1;
+
+    // Long after any test was given up.
+    let limits = Limits { drain_time: Duration::from_hours(1), ..Limits::default() };
+    let mut server = Start { limits, ..Start::default() }.serve().await;
+    let mut client = v1::server_reflection_client::ServerReflectionClient::new(server.channel().await);
+    let (ask, asked) = tokio::sync::mpsc::channel(1);
+    let list = v1::server_reflection_request::MessageRequest::ListServices(String::new());
+    ask.send(v1::ServerReflectionRequest { message_request: Some(list), ..Default::default() })
+        .await
+        .unwrap();
+    let asked = tokio_stream::wrappers::ReceiverStream::new(asked);
+    let mut answers = client.server_reflection_info(asked).await.unwrap().into_inner();
+    answers.next().await.unwrap().unwrap();
+    server.stop();
+    let ended = tokio::time::timeout(Duration::from_mins(1), server.ended());
+    ended.await.expect("the drain waits for a stream that nobody ends").unwrap();
+    assert!(answers.next().await.is_none(), "the stream was ended, not broken");
+    drop(ask);
+}
+
 #[tokio::test]
 async fn an_idle_server_stops_at_once() {
     let mut server = Start::default().serve().await;

@@ -38,7 +38,8 @@ pub struct Limits {
     pub max_connection_age: Duration,
     /// How long the calls of such a connection may take to end before it is closed.
     pub max_connection_age_grace: Duration,
-    /// The longest that any call may take, from its headers to its answer; a caller's own deadline may be shorter.
+    /// The longest that any call may take, from its headers to its answer; a caller's own deadline may be shorter. Its
+    /// answer is given up where it is not taken within as long again.
     pub request_timeout: Duration,
     /// How long the calls under way may take to end once the server was told to stop.
     pub drain_time: Duration,
