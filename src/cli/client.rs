@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Response, Status};
 
@@ -12,6 +12,9 @@ use crate::config::parse_duration;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// How long one attempt to connect may take, and an answer to a ping. A server that is gone may also just be silent:
+/// nothing refuses the connection, and nothing breaks it.
+const SILENCE: Duration = Duration::from_secs(5);
 
 /// Which server, and whose records.
 #[derive(Clone, Debug, Args)]
@@ -55,7 +58,11 @@ impl Client {
             )));
         }
         let endpoint = Endpoint::from_shared(server.clone())
-            .map_err(|error| Failure::Usage(format!("--server {server} is no address: {error}")))?;
+            .map_err(|error| Failure::Usage(format!("--server {server} is no address: {error}")))?
+            .connect_timeout(SILENCE)
+            .http2_keep_alive_interval(SILENCE)
+            .keep_alive_timeout(SILENCE)
+            .keep_alive_while_idle(true);
         let traceparent = match &target.traceparent {
             None => None,
             Some(text) => Some(
@@ -103,9 +110,11 @@ impl Client {
             if let Some(traceparent) = &self.traceparent {
                 request.metadata_mut().insert("traceparent", traceparent.clone());
             }
-            let status = match send(self.channel.clone(), request).await {
-                Ok(response) => return Ok((response.into_inner(), sent)),
-                Err(status) => status,
+            // The request's own timeout counts only once there is a connection.
+            let status = match timeout_at(sent + longest, send(self.channel.clone(), request)).await {
+                Ok(Ok(response)) => return Ok((response.into_inner(), sent)),
+                Ok(Err(status)) => status,
+                Err(_) => Status::deadline_exceeded("no answer in time"),
             };
             let again = Instant::now() + pause;
             let give_up = *give_up.get_or_insert(sent + self.timeout);

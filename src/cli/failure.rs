@@ -10,6 +10,8 @@ use tonic_types::StatusExt;
 use super::exit::Exit;
 use crate::config::format_duration;
 
+const NO_ANSWER: &str = "no answer in time";
+
 /// Why a command has no answer. No text of it holds an idempotency key or a payload.
 #[derive(Clone, Debug)]
 pub(crate) enum Failure {
@@ -47,12 +49,11 @@ impl Failure {
     /// What `status` says; `within` is how long an answer was awaited in all.
     pub(crate) fn of(status: &Status, server: &str, within: Duration) -> Self {
         let details = status.get_error_details();
-        let within = Duration::from_millis(u64::try_from(within.as_millis()).unwrap_or(u64::MAX));
         let reason = details.error_info().map(|info| info.reason.clone()).unwrap_or_default();
         let timed_out = matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled);
         if reason.is_empty() && (is_lost(status) || timed_out) {
-            let cause = if timed_out { "no answer in time".to_owned() } else { innermost(status) };
-            return Self::Unreachable { server: server.to_owned(), within, cause };
+            let cause = if timed_out { NO_ANSWER.to_owned() } else { innermost(status) };
+            return Self::unreachable(server, within, cause);
         }
         let fields = details.bad_request().map(|bad| &bad.field_violations[..]).unwrap_or_default();
         Self::Refused(Refusal {
@@ -62,6 +63,16 @@ impl Failure {
             fields: fields.iter().map(|bad| (bad.field.clone(), bad.description.clone())).collect(),
             retry_after: details.retry_info().and_then(|retry| retry.retry_delay),
         })
+    }
+
+    /// No answer within that time, and no error either.
+    pub(crate) fn silence(server: &str, within: Duration) -> Self {
+        Self::unreachable(server, within, NO_ANSWER.to_owned())
+    }
+
+    fn unreachable(server: &str, within: Duration, cause: String) -> Self {
+        let within = Duration::from_millis(u64::try_from(within.as_millis()).unwrap_or(u64::MAX));
+        Self::Unreachable { server: server.to_owned(), within, cause }
     }
 
     /// The reason of the contract; empty for all else.

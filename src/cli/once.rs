@@ -104,9 +104,20 @@ impl Once {
                 return Ok(exit);
             }
         };
-        if let Err(lost) = ownership.secure(self.kill_after).await {
-            ownership.release("nothing ran").await;
-            say(&format!("the command was not started: {}", lost.why()));
+        let secured = tokio::select! {
+            secured = ownership.secure(self.kill_after) => secured,
+            signal = signals.next_ending() => {
+                let released = ownership.release("told to end; nothing ran").await;
+                say(&format!("{signal} came before the command was started; nothing ran{released}"));
+                return Ok(Exit::of_signal(signal as i32));
+            }
+        };
+        if let Err(lost) = secured {
+            let released = match &lost {
+                Lost::Refused(_) => String::new(),
+                Lost::NotRenewed { .. } => ownership.release("nothing ran").await,
+            };
+            say(&format!("the command was not started: {}{released}", lost.why()));
             return Ok(Exit::FENCE_LOST);
         }
         let child = match Child::start(&self.command, &ownership, self.max_output) {

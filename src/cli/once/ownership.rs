@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::outcome::{Stored, Verdict, without_output};
 use super::signals::Signals;
@@ -110,15 +110,17 @@ impl Ownership {
         loop {
             let left = stop_at.saturating_duration_since(Instant::now());
             let client = self.client.patient(self.lease / 6).within(left);
-            let failure = match renew(&client, &request).await {
-                Ok((renewed, sent)) => {
+            // The end of the lease waits for no call.
+            let failure = match timeout_at(stop_at, renew(&client, &request)).await {
+                Ok(Ok((renewed, sent))) => {
                     let lease = renewed.lease.and_then(|lease| Duration::try_from(lease).ok());
                     self.lease = lease.unwrap_or(self.lease);
                     self.since = sent;
                     self.until = sent + self.lease;
                     return Ok(());
                 }
-                Err(failure) => failure,
+                Ok(Err(failure)) => failure,
+                Err(_) => Failure::silence(self.client.server(), left),
             };
             match failure.reason() {
                 "FENCE_LOST" | "ALREADY_COMPLETED" | "KEY_NOT_FOUND" => return Err(Lost::Refused(failure)),
