@@ -6,6 +6,7 @@ mod program;
 mod scene;
 mod support;
 
+use std::io::Read;
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Stdio;
@@ -13,7 +14,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use program::{Heard, errors, send, wait_until};
-use scene::{Scene, code};
+use scene::{RUN, Scene, code};
 use support::semel;
 use tokio::net::{TcpListener, TcpSocket};
 
@@ -85,4 +86,51 @@ fn a_machine_that_falls_silent_does_not_keep_the_command_past_its_lease() {
     heard.wait_for("SIGTERM: the outcome is not stored yet", 1);
     heard.wait_for("THE OUTCOME IS NOT STORED", 1);
     heard.wait_for("no answer in time", 1);
+}
+
+/// As much as two pipes hold: the command ends, but what it printed cannot all be passed on before it is read.
+const TWO_PIPES: usize = 131_000;
+
+#[test]
+fn an_outcome_is_stored_although_nobody_reads_the_output() {
+    let scene = Scene::new();
+    let script = format!("{RUN} head -c {TWO_PIPES} /dev/zero | tr '\\0' x");
+    let mut process = scene.command("unread", &[], &script).stdout(Stdio::piped()).spawn().unwrap();
+    let mut output = process.stdout.take().unwrap();
+    wait_until("the result is stored", || {
+        let record = scene.server.json(&["lookup", "--endpoint", "jobs/Nightly", "--key", "unread"]).1;
+        record["state"] == "completed"
+    });
+    let replay = scene.once("unread", &[], &script);
+    assert_eq!((code(&replay), replay.stdout.len(), scene.runs()), (0, TWO_PIPES, 1));
+    let mut read = Vec::new();
+    output.read_to_end(&mut read).unwrap();
+    assert_eq!((process.wait().unwrap().code(), read.len()), (Some(0), TWO_PIPES));
+}
+
+#[test]
+fn a_reader_that_stays_away_is_not_waited_for_without_end() {
+    let scene = Scene::new();
+    let script = format!("head -c {TWO_PIPES} /dev/zero | tr '\\0' x; exit 0");
+    let begin = |key: &str, within: &str| {
+        let mut once = scene.command(key, &["--report-within", within], &script);
+        once.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let ends = |mut process: std::process::Child| {
+        let heard = Heard::listen(process.stderr.take().unwrap());
+        assert_eq!(process.wait().unwrap().code(), Some(0));
+        heard.wait_for("bytes of the output", 1);
+    };
+    // Both run with a pipe that is never read: the first run, and a replay of it.
+    for _ in 0..2 {
+        ends(begin("bounded", "200ms"));
+    }
+    // Whoever has time is still told to end.
+    let process = begin("told", "1h");
+    wait_until("the result is stored", || {
+        let record = scene.server.json(&["lookup", "--endpoint", "jobs/Nightly", "--key", "told"]).1;
+        record["state"] == "completed"
+    });
+    send(&process, Signal::SIGTERM);
+    ends(process);
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use super::outcome::{Stored, Verdict, without_output};
+use super::outlet::Outlets;
 use super::signals::Signals;
 use crate::cli::abort::abort;
 use crate::cli::client::Client;
@@ -141,13 +142,19 @@ impl Ownership {
     }
 
     /// Reports what became of the command, for as long as it takes, within bounds.
-    pub(super) async fn report(&self, verdict: &Verdict, within: Duration, signals: &mut Signals) -> Stored {
+    pub(super) async fn report(
+        &self,
+        verdict: &Verdict,
+        within: Duration,
+        signals: &mut Signals,
+        outlets: &Outlets,
+    ) -> Stored {
         let client = self.client.within(within);
         let told_to_end = tokio::select! {
             stored = self.send(&client, verdict) => return stored,
             signal = signals.next_ending() => signal,
         };
-        super::say(&format!(
+        outlets.say(&format!(
             "{told_to_end}: the outcome is not stored yet; trying for {LAST_WORD_WITHIN:?} more"
         ));
         self.send(&self.client.within(LAST_WORD_WITHIN.min(within)), verdict).await
