@@ -75,6 +75,7 @@ impl Abort {
 /// Sends an abort.
 pub(crate) async fn abort(client: &Client, request: &AbortRequest) -> Result<AbortResponse, Failure> {
     client
+        .insisting()
         .call(request, Duration::ZERO, async |channel: Channel, request| {
             IdempotencyServiceClient::new(channel).abort(request).await
         })

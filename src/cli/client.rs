@@ -7,7 +7,7 @@ use tokio::time::{Instant, timeout_at};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Response, Status};
 
-use super::failure::{Failure, is_lost};
+use super::failure::{Failure, is_lost, pause_of};
 use crate::config::parse_duration;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -42,6 +42,8 @@ pub(crate) struct Client {
     timeout: Duration,
     /// How long one try may take before it is sent again.
     patience: Duration,
+    /// Errors that may pass do not end a call either.
+    insists: bool,
     traceparent: Option<tonic::metadata::AsciiMetadataValue>,
 }
 
@@ -75,6 +77,7 @@ impl Client {
             server,
             timeout: target.timeout,
             patience: target.timeout,
+            insists: false,
             traceparent,
         })
     }
@@ -116,14 +119,21 @@ impl Client {
                 Ok(Err(status)) => status,
                 Err(_) => Status::deadline_exceeded("no answer in time"),
             };
-            let again = Instant::now() + pause;
+            let asked = if self.insists { pause_of(&status) } else { None };
+            let again = Instant::now() + pause.max(asked.unwrap_or_default());
             let give_up = *give_up.get_or_insert(sent + self.timeout);
-            if !is_lost(&status) || again >= give_up || again >= until {
+            if !(is_lost(&status) || asked.is_some()) || again >= give_up || again >= until {
                 return Err(Failure::of(&status, &self.server, began.elapsed()));
             }
             tokio::time::sleep_until(again).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
+    }
+
+    /// The same server, for an owner's word about its attempt. That is not dropped for a bug, nor because the server
+    /// is too busy: the work is done, and only the word of it can still be lost.
+    pub(crate) fn insisting(&self) -> Self {
+        Self { insists: true, ..self.clone() }
     }
 
     /// The same server, tried for another length of time in all.

@@ -66,6 +66,7 @@ pub(crate) async fn complete(
     request: &CompleteRequest,
 ) -> Result<CompleteResponse, Failure> {
     client
+        .insisting()
         .call(request, Duration::ZERO, async |channel: Channel, request| {
             IdempotencyServiceClient::new(channel).complete(request).await
         })

@@ -83,12 +83,27 @@ impl Failure {
         }
     }
 
-    /// Whether the same call, sent again, may yet get an answer: the server may be back, or the store.
-    pub(crate) fn is_unavailable(&self) -> bool {
+    /// Whether the same call, sent again, may yet get another answer: the server may be back, or the store.
+    pub(crate) fn may_pass(&self) -> bool {
         match self {
-            Self::Refused(refusal) => refusal.code == Code::Unavailable,
+            Self::Refused(refusal) => match refusal.code {
+                Code::Unavailable | Code::Internal => true,
+                Code::ResourceExhausted => refusal.retry_after.is_some(),
+                _ => false,
+            },
             Self::Unreachable { .. } => true,
             Self::Usage(_) | Self::Local(_) => false,
+        }
+    }
+
+    /// Whether the call's message was too large: for the policy, or for a transport on the way, which has no reasons.
+    pub(crate) fn is_too_large(&self) -> bool {
+        match self {
+            Self::Refused(refusal) if refusal.reason.is_empty() => {
+                matches!(refusal.code, Code::OutOfRange | Code::ResourceExhausted)
+                    && refusal.retry_after.is_none()
+            }
+            _ => self.reason() == "RESULT_TOO_LARGE",
         }
     }
 
@@ -146,6 +161,15 @@ impl fmt::Display for Failure {
 pub(crate) fn is_lost(status: &Status) -> bool {
     // A status that the server sent has no source; one that the transport made has.
     matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded) || status.source().is_some()
+}
+
+/// How long to pause after an error that is an answer, but may not be the last: a bug, or too much to do.
+pub(crate) fn pause_of(status: &Status) -> Option<Duration> {
+    match status.code() {
+        Code::Internal => Some(Duration::ZERO),
+        Code::ResourceExhausted => status.get_details_retry_info()?.retry_delay,
+        _ => None,
+    }
 }
 
 fn innermost(status: &Status) -> String {

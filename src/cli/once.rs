@@ -25,7 +25,8 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::identity::KeyArgs;
 use super::in_runtime;
-use crate::config::{parse_duration, parse_size};
+use crate::config::{format_size, parse_duration, parse_size};
+use crate::domain::Policy;
 
 /// Run a command only if its key has not run, and replay its output and exit status to whoever asks again
 #[derive(Debug, Args)]
@@ -42,7 +43,7 @@ pub(crate) struct Once {
     #[arg(long, value_enum, value_name = "MEANING", default_value_t)]
     on_failure: OnFailure,
     /// How much of the command's output is stored; more is passed on, but not replayed
-    #[arg(long, value_name = "SIZE", default_value = "192KiB", value_parser = parse_size)]
+    #[arg(long, value_name = "SIZE", default_value = "192KiB", value_parser = parse_max_output)]
     max_output: u64,
     /// How long the command may take to end by itself when ownership is lost: SIGTERM, then SIGKILL
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_duration)]
@@ -230,11 +231,22 @@ impl Once {
     }
 }
 
+/// No policy allows a larger result, and no server a much larger message.
+fn parse_max_output(text: &str) -> Result<u64, String> {
+    let most = Policy::RESULT_BYTES_LIMIT as u64;
+    match parse_size(text)? {
+        size if size > most => {
+            Err(format!("is more than a result may hold; write up to {}", format_size(most)))
+        }
+        size => Ok(size),
+    }
+}
+
 /// What people are told of a verdict that is stored; nothing where there is nothing to add.
 fn what_is_kept(verdict: &Verdict, ended: &Ended, cut: bool) -> String {
     match verdict {
         Verdict::Complete(_) if cut => {
-            "the command's output is larger than the policy allows; its exit status is \
+            "the command's output is larger than the policy or the server allows; its exit status is \
                                         stored, its output is not"
                 .to_owned()
         }

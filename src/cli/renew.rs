@@ -57,6 +57,7 @@ pub(crate) async fn renew(
     request: &RenewRequest,
 ) -> Result<(RenewResponse, Instant), Failure> {
     client
+        .insisting()
         .timed_call(request, Duration::ZERO, async |channel: Channel, request| {
             IdempotencyServiceClient::new(channel).renew(request).await
         })
