@@ -249,6 +249,45 @@ fn a_shell_gets_everything_quoted_and_nothing_stale() {
 }
 
 #[test]
+fn a_payload_of_any_size_leaves_the_shell_usable() {
+    let (server, directory) = server();
+    let payload = directory.path().join("payload");
+    std::fs::write(&payload, "x".repeat(200 << 10)).unwrap();
+    let script = r#"
+        eval "$("$semel" begin --endpoint e --key large --output env)" || exit 1
+        "$semel" complete --payload-file "$payload" > /dev/null || exit 2
+        # Exported by whoever started the shell: it must not stay so.
+        export SEMEL_PAYLOAD_BASE64=stale
+        eval "$("$semel" begin --endpoint e --key large --output env)"; echo "$? ${#SEMEL_PAYLOAD_BASE64}"
+        env true && echo usable
+    "#;
+    for shell in ["bash", "sh"] {
+        let mut command = Command::new(shell);
+        command.args(["-c", script.replace("large", shell).as_str()]).env("SEMEL_SERVER", &server.url);
+        let output =
+            command.env("semel", env!("CARGO_BIN_EXE_semel")).env("payload", &payload).output().unwrap();
+        let expected = format!("100 {}\nusable\n", (200_usize << 10).div_ceil(3) * 4);
+        assert_eq!(text(&output), expected, "{}", errors(&output));
+    }
+}
+
+#[test]
+fn what_follows_a_begin_reaches_its_tenant_and_its_server() {
+    let (server, _directory) = server();
+    let script = r#"
+        eval "$("$semel" begin --tenant acme --server "$url" --endpoint e --key k --output env)" || exit 1
+        "$semel" renew > /dev/null && "$semel" complete --payload hello > /dev/null && echo done
+        "$semel" begin --tenant acme --endpoint e --key k > /dev/null; echo $?
+        # Where the environment named the server already, nothing has to be said.
+        "$semel" begin --endpoint e --key other --output env | grep -c SEMEL_SERVER
+    "#;
+    let mut command = Command::new("sh");
+    command.args(["-c", script]).env("semel", env!("CARGO_BIN_EXE_semel")).env("url", &server.url);
+    let output = command.env_remove("SEMEL_SERVER").env_remove("SEMEL_TENANT").output().unwrap();
+    assert_eq!(text(&output), "done\n100\n0\n", "{}", errors(&output));
+}
+
+#[test]
 fn errors_name_fields_and_hide_the_key() {
     let (server, _directory) = server();
     let secret = "personal-data-".repeat(20);

@@ -131,7 +131,10 @@ impl Begin {
         let mut request = self.options.request(key, attempt_id, self.wait)?;
         request.retry = self.retry;
         let (decision, _) = begin(client, &request, self.wait).await?;
-        Ok(report(&request, decision))
+        let mut report = report(&request, decision);
+        // Whoever completes has to reach the same record, without being told again where it is.
+        report.fields.push(("server", self.target.named_server().map_or(Value::Absent, Value::text)));
+        Ok(report)
     }
 }
 
@@ -216,6 +219,7 @@ fn report(request: &BeginRequest, decision: Decision) -> Report {
         ),
     };
     let key = request.key.clone().unwrap_or_default();
+    fields.push(("tenant", Value::text(key.tenant)));
     fields.push(("endpoint", Value::text(key.endpoint)));
     fields.push(("key", Value::text(key.idempotency_key)));
     Report { headline: headline.to_owned(), fields, exit }

@@ -16,11 +16,14 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// nothing refuses the connection, and nothing breaks it.
 const SILENCE: Duration = Duration::from_secs(5);
 
+const SERVER_VARIABLE: &str = "SEMEL_SERVER";
+const DEFAULT_SERVER: &str = "http://127.0.0.1:7400";
+
 /// Which server, and whose records.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Target {
     /// The server's address
-    #[arg(long, env = "SEMEL_SERVER", value_name = "URL", default_value = "http://127.0.0.1:7400")]
+    #[arg(long, env = SERVER_VARIABLE, value_name = "URL", default_value = DEFAULT_SERVER)]
     pub(crate) server: String,
     /// Whose records
     #[arg(long, env = "SEMEL_TENANT", default_value = "default")]
@@ -31,6 +34,14 @@ pub(crate) struct Target {
     /// The W3C traceparent that the call belongs to
     #[arg(long, env = "TRACEPARENT", value_name = "TRACEPARENT", hide_short_help = true)]
     pub(crate) traceparent: Option<String>,
+}
+
+impl Target {
+    /// The server, where a later command of the same shell would not call it by itself: it was named by a flag.
+    pub(crate) fn named_server(&self) -> Option<&str> {
+        let by_itself = std::env::var(SERVER_VARIABLE).unwrap_or_else(|_| DEFAULT_SERVER.to_owned());
+        (self.server != by_itself).then_some(self.server.as_str())
+    }
 }
 
 /// A server, reached when it is called.

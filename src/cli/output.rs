@@ -260,6 +260,11 @@ fn error_name(failure: &Failure) -> &str {
     }
 }
 
+/// What later commands read from the environment. Nothing else is exported: the kernel starts no program with a
+/// variable of more than 128 KiB, and a payload may be larger.
+const EXPORTED: [&str; 6] =
+    ["SEMEL_SERVER", "SEMEL_TENANT", "SEMEL_ENDPOINT", "SEMEL_KEY", "SEMEL_FENCE", "SEMEL_ATTEMPT_ID"];
+
 /// Lines for `eval`: what is not known is unset, and the status of the `eval` is this command's.
 fn shell_lines(fields: &[Field], exit: Exit, clears: &[&str]) -> String {
     let present: Vec<_> = fields
@@ -267,14 +272,16 @@ fn shell_lines(fields: &[Field], exit: Exit, clears: &[&str]) -> String {
         .filter(|(_, value)| !matches!(value, Value::Absent))
         .map(|(name, value)| (format!("SEMEL_{name}{}", value.suffix()).to_uppercase(), value))
         .collect();
-    let cleared = clears.iter().chain(&["error"]).map(|name| format!("SEMEL_{name}").to_uppercase());
-    let absent: Vec<_> = cleared.filter(|name| present.iter().all(|(set, _)| set != name)).collect();
-    let mut lines = format!("unset {}\n", absent.join(" "));
-    if absent.is_empty() {
-        lines.clear();
-    }
+    let mut unset: Vec<_> =
+        clears.iter().chain(&["error"]).map(|name| format!("SEMEL_{name}").to_uppercase()).collect();
+    // Whoever started the shell may have exported a variable of that name, and an assignment would keep it so.
+    unset.extend(present.iter().map(|(name, _)| name.clone()));
+    unset.sort_unstable();
+    unset.dedup();
+    let mut lines = format!("unset {}\n", unset.join(" "));
     for (name, value) in present {
-        _ = writeln!(lines, "export {name}={}", shell_quoted(&value.shell()));
+        let export = if EXPORTED.contains(&name.as_str()) { "export " } else { "" };
+        _ = writeln!(lines, "{export}{name}={}", shell_quoted(&value.shell()));
     }
     _ = writeln!(lines, "(exit {})", exit.code());
     lines
