@@ -90,11 +90,67 @@ fn the_owners_word_is_sent_again_after_errors_that_may_pass() {
     front.answer("begin", Instead::Refused(Status::internal("a bug")));
     assert_eq!((code(&once(&scene, &front, "refused", &[], RUN)), front.calls("begin")), (1, 3));
     // What never passes is given up in the end, loudly.
-    for _ in 0..1000 {
-        front.answer("complete", Instead::Refused(Status::internal("a bug")));
-    }
+    front.answer_until("never", "complete", Instead::Refused(Status::internal("a bug")));
     let lost = once(&scene, &front, "lost", &["--report-within", "300ms"], "exit 0");
     assert_eq!(code(&lost), 120);
     assert!(errors(&lost).contains("THE OUTCOME IS NOT STORED"), "{}", errors(&lost));
     assert!(errors(&lost).contains("Internal: a bug"), "{}", errors(&lost));
+}
+
+fn lost() -> Instead {
+    Instead::Lost(Status::unavailable("the connection broke"))
+}
+
+#[test]
+fn a_key_whose_grant_was_not_learnt_is_given_back() {
+    let scene = Scene::new();
+    let front = Front::of(&scene.server.url);
+    let flags = ["--lease", "1h", "--timeout", "1s"];
+    front.answer_until("lookup", "begin", lost());
+    let output = once(&scene, &front, "granted", &flags, RUN);
+    assert_eq!((code(&output), scene.runs()), (110, 0), "{}", errors(&output));
+    assert!(errors(&output).contains("nothing ran"), "{}", errors(&output));
+    assert_eq!(scene.lookup("granted")["state"], "released", "{}", errors(&output));
+
+    // It cannot be given back: then it is said whose it may be, and that tells.
+    front.answer_until("never", "begin", lost());
+    let output = once(&scene, &front, "held", &flags, RUN);
+    assert_eq!((code(&output), scene.runs()), (110, 0), "{}", errors(&output));
+    let said = errors(&output);
+    let (_, attempt) = said.split_once("granted to attempt ").unwrap_or_else(|| panic!("{said}"));
+    let key = ["--endpoint", "jobs/Nightly", "--key", "held", "--attempt-id", &attempt[..36]];
+    let (exit, mine) = scene.server.json(&[&["begin"], &key[..]].concat());
+    assert_eq!((exit, &mine["decision"], &mine["attempt"]), (0, &"started".into(), &1.into()));
+}
+
+#[test]
+fn an_attempt_that_never_began_is_not_used_up() {
+    let scene = Scene::new();
+    let front = Front::of(&scene.server.url);
+    front.answer_until("lookup", "begin", Instead::Refused(Status::unavailable("the connection broke")));
+    let output = once(&scene, &front, "free", &["--timeout", "1s"], RUN);
+    assert_eq!((code(&output), scene.runs()), (110, 0), "{}", errors(&output));
+    let (exit, _) = scene.server.json(&["lookup", "--endpoint", "jobs/Nightly", "--key", "free"]);
+    assert_eq!(exit, 107, "nothing is known of the key");
+}
+
+#[test]
+fn a_begin_without_an_answer_says_which_attempt_may_own_the_key() {
+    let scene = Scene::new();
+    let front = Front::of(&scene.server.url);
+    let begin = ["begin", "--endpoint", "e", "--key", "k", "--timeout", "1s", "--server", &front.url];
+    front.answer_until("never", "begin", lost());
+    let (exit, error) = scene.server.json(&begin);
+    let attempt = error["error"]["attempt_id"].as_str().unwrap_or_else(|| panic!("{error}"));
+    assert_eq!(exit, 110);
+    let again = ["begin", "--endpoint", "e", "--key", "k", "--attempt-id", attempt];
+    assert_eq!(scene.server.json(&again).0, 0, "it is the owner");
+
+    let output = scene.server.semel(&begin).args(["--output", "env"]).output().unwrap();
+    let (_, attempt) =
+        text(&output).split_once("SEMEL_ATTEMPT_ID='").map(|(a, b)| (a.len(), b.to_owned())).unwrap();
+    assert!(errors(&output).contains(&attempt[..36]), "{}", errors(&output));
+    // Whom the server refused for good owns nothing.
+    let (_, refused) = scene.server.json(&["begin", "--endpoint", "", "--key", "k"]);
+    assert_eq!(refused["error"].get("attempt_id"), None, "{refused}");
 }

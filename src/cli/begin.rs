@@ -130,7 +130,9 @@ impl Begin {
         let key = self.key.of(&self.target.tenant);
         let mut request = self.options.request(key, attempt_id, self.wait)?;
         request.retry = self.retry;
-        let (decision, _) = begin(client, &request, self.wait).await?;
+        let (decision, _) = begin(client, &request, self.wait)
+            .await
+            .map_err(|failure| failure.of_begin(&request.attempt_id))?;
         let mut report = report(&request, decision);
         // Whoever completes has to reach the same record, without being told again where it is.
         report.fields.push(("server", self.target.named_server().map_or(Value::Absent, Value::text)));

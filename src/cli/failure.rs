@@ -26,6 +26,8 @@ pub(crate) enum Failure {
         /// What the last try met.
         cause: String,
     },
+    /// A begin that may have been granted without its caller having learnt it.
+    Unanswered { attempt_id: String, failure: Box<Self> },
     /// Arguments that fit each by itself, but not together.
     Usage(String),
     /// Something on this machine.
@@ -75,9 +77,19 @@ impl Failure {
         Self::Unreachable { server: server.to_owned(), within, cause }
     }
 
+    /// A begin's failure, which names its attempt where that may own the key all the same.
+    pub(crate) fn of_begin(self, attempt_id: &str) -> Self {
+        if self.may_pass() {
+            Self::Unanswered { attempt_id: attempt_id.to_owned(), failure: Box::new(self) }
+        } else {
+            self
+        }
+    }
+
     /// The reason of the contract; empty for all else.
     pub(crate) fn reason(&self) -> &str {
         match self {
+            Self::Unanswered { failure, .. } => failure.reason(),
             Self::Refused(refusal) => &refusal.reason,
             Self::Unreachable { .. } | Self::Usage(_) | Self::Local(_) => "",
         }
@@ -91,7 +103,7 @@ impl Failure {
                 Code::ResourceExhausted => refusal.retry_after.is_some(),
                 _ => false,
             },
-            Self::Unreachable { .. } => true,
+            Self::Unreachable { .. } | Self::Unanswered { .. } => true,
             Self::Usage(_) | Self::Local(_) => false,
         }
     }
@@ -112,6 +124,7 @@ impl Failure {
         let refusal = match self {
             Self::Refused(refusal) => refusal,
             Self::Unreachable { .. } => return Exit::UNAVAILABLE,
+            Self::Unanswered { failure, .. } => return failure.exit(),
             Self::Usage(_) => return Exit::USAGE,
             Self::Local(_) => return Exit::FAILED,
         };
@@ -150,6 +163,11 @@ impl fmt::Display for Failure {
                 "no answer from {server} within {}: {cause}; is the server running there (semel serve), \
                  or is another named with --server or SEMEL_SERVER?",
                 format_duration(*within)
+            ),
+            Self::Unanswered { attempt_id, failure } => write!(
+                f,
+                "{failure}\n  the key may have been granted all the same: the same begin with --attempt-id \
+                 {attempt_id} tells"
             ),
             Self::Usage(problem) | Self::Local(problem) => f.write_str(problem),
         }

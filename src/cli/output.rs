@@ -217,7 +217,11 @@ pub(crate) fn print(report: &Result<Report, Failure>, output: Output, clears: &[
         (Err(_), Output::Human) => String::new(),
         (Err(failure), Output::Json) => format!("{}\n", json!({ "error": json_error(failure) })),
         (Err(failure), Output::Env) => {
-            shell_lines(&[("error", Value::text(error_name(failure)))], exit, clears)
+            let mut fields = vec![("error", Value::text(error_name(failure)))];
+            if let Failure::Unanswered { attempt_id, .. } = failure {
+                fields.push(("attempt_id", Value::text(attempt_id)));
+            }
+            shell_lines(&fields, exit, clears)
         }
     };
     write_out(&text);
@@ -236,7 +240,12 @@ fn json_error(failure: &Failure) -> serde_json::Value {
     error.insert("reason".to_owned(), json!(error_name(failure)));
     error.insert("message".to_owned(), json!(failure.to_string()));
     error.insert("exit".to_owned(), json!(failure.exit().code()));
-    if let Failure::Refused(refusal) = failure {
+    let mut said = failure;
+    if let Failure::Unanswered { attempt_id, failure } = failure {
+        error.insert("attempt_id".to_owned(), json!(attempt_id));
+        said = failure;
+    }
+    if let Failure::Refused(refusal) = said {
         if !refusal.fields.is_empty() {
             let fields: Map<_, _> =
                 refusal.fields.iter().map(|(field, problem)| (field.clone(), json!(problem))).collect();
@@ -255,6 +264,7 @@ fn error_name(failure: &Failure) -> &str {
         Failure::Refused(refusal) if refusal.reason.is_empty() => "FAILED",
         Failure::Refused(refusal) => &refusal.reason,
         Failure::Unreachable { .. } => "UNAVAILABLE",
+        Failure::Unanswered { failure, .. } => error_name(failure),
         Failure::Usage(_) => "USAGE",
         Failure::Local(_) => "FAILED",
     }

@@ -29,6 +29,8 @@ pub(crate) enum Instead {
 struct Script {
     /// By method, in order.
     instead: VecDeque<(&'static str, Instead)>,
+    /// By method, until another method is called.
+    until: Vec<(&'static str, Instead, &'static str)>,
     /// The methods of all calls that came.
     calls: Vec<&'static str>,
 }
@@ -62,6 +64,11 @@ impl Front {
         self.script.lock().unwrap().instead.push_back((method, instead));
     }
 
+    /// Every call of `method` ends so, until one of `until` comes.
+    pub(crate) fn answer_until(&self, until: &'static str, method: &'static str, instead: Instead) {
+        self.script.lock().unwrap().until.push((method, instead, until));
+    }
+
     /// How many calls of `method` have come.
     pub(crate) fn calls(&self, method: &str) -> usize {
         self.script.lock().unwrap().calls.iter().filter(|call| **call == method).count()
@@ -77,6 +84,10 @@ impl Gateway {
     fn next(&self, method: &'static str) -> Option<Instead> {
         let mut script = self.script.lock().unwrap();
         script.calls.push(method);
+        script.until.retain(|(_, _, until)| *until != method);
+        if let Some((_, instead, _)) = script.until.iter().find(|(of, _, _)| *of == method) {
+            return Some(instead.clone());
+        }
         let at = script.instead.iter().position(|(of, _)| *of == method)?;
         script.instead.remove(at).map(|(_, instead)| instead)
     }
