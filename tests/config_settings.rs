@@ -257,6 +257,18 @@ fn the_file_of_the_directory_is_read_unless_another_is_named() {
 }
 
 #[test]
+fn log_levels_are_taken_as_they_are_meant_or_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Program::start(directory.path(), &["--store", "memory", "--log-level", "off, semel = info"]);
+    server.log.wait_for("settings are read", 1);
+    for levels in ["semel[x]=info", "=info", "off,semel{a=b}=info", "semel cli=info", "off,", "5", "semel"] {
+        let said = problems("", &[("SEMEL_LOG_LEVEL", levels)], &[]);
+        assert_eq!(said.len(), 1, "{levels}: {said:?}");
+        assert!(said[0].contains("write "), "{said:?}");
+    }
+}
+
+#[test]
 fn serve_starts_nothing_on_a_bad_configuration() {
     let directory = tempfile::tempdir().unwrap();
     let mut serve = semel();

@@ -6,8 +6,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tracing_subscriber::filter::Targets;
+
 use super::layers::InForce;
-use super::policy_file::parse_policy;
+use super::policy_file::{Wait, read_policy};
 use super::problem::Problem;
 use super::settings::{Kind, Parsed, SETTINGS, Setting};
 use super::{LogFormat, Secret, ServerConfig, StoreKind};
@@ -73,6 +75,13 @@ impl Effective {
         match self.parsed(key) {
             Parsed::Text(text) => text,
             _ => unreachable!("{key} is a text in SETTINGS"),
+        }
+    }
+
+    fn levels(&self, key: &str) -> Targets {
+        match self.parsed(key) {
+            Parsed::Levels(_, levels) => levels.as_ref().clone(),
+            _ => unreachable!("{key} holds log levels in SETTINGS"),
         }
     }
 
@@ -179,7 +188,7 @@ impl Effective {
             policy: self.path("policy").cloned(),
             clock_skew_allowance: self.length("clock_skew_allowance"),
             key_hash_secret,
-            log_level: self.text("log_level").to_owned(),
+            log_level: self.levels("log_level"),
             log_format: if self.text("log_format") == "json" { LogFormat::Json } else { LogFormat::Human },
             coordinator: coordinator::Settings {
                 max_waiters: self.fitting("max_waiters"),
