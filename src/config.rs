@@ -158,7 +158,7 @@ pub fn load(sources: Sources) -> Result<Loaded, Problems> {
     let key_hash_secret = effective.key_hash_secret(&mut problems);
     effective.check_listeners(&mut problems);
     effective.check_limits(&mut problems);
-    let (policies, policy_text) = effective.read_policy(&mut problems);
+    let (policies, policy_text) = effective.read_policy(&mut problems, &mut warnings);
     if !problems.is_empty() {
         return Err(Problems(problems));
     }

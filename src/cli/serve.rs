@@ -93,7 +93,12 @@ async fn serve(loaded: Loaded) -> Result<(), Stopped> {
     tasks.spawn(sweep.run(stop.clone()));
     let reload = Arc::new(Notify::new());
     if let (Some(path), Some(text)) = (&config.policy, loaded.policy_text) {
-        let watch = PolicyWatch::new(path.clone(), text, config.clock_skew_allowance, policies.clone());
+        let watch = PolicyWatch::new(
+            path.clone(),
+            text,
+            (config.clock_skew_allowance, config.limits.request_timeout),
+            policies.clone(),
+        );
         tasks.spawn(watch.run(reload.clone(), stop.clone()));
     }
 
