@@ -216,7 +216,12 @@ fn variables_of_others_are_left_alone() {
             ("SEMEL_SERVER", "http://127.0.0.1:1"),
             ("SEMEL_KEY", "k"),
             ("SEMEL_PORT", "tcp://10.0.0.1:7400"),
+            ("SEMEL_PORT_7400_TCP", "tcp://10.0.0.1:7400"),
+            ("SEMEL_PORT_7400_TCP_PROTO", "tcp"),
+            ("SEMEL_PORT_7400_TCP_PORT", "7400"),
             ("SEMEL_PORT_7400_TCP_ADDR", "10.0.0.1"),
+            ("SEMEL_CANARY_PORT", "udp://[fd00::1]:7400"),
+            ("SEMEL_SERVICE_PORT", "7400"),
             ("SEMEL_SERVICE_HOST", "10.0.0.1"),
             ("SEMEL_SERVICE_PORT_GRPC", "7400"),
             ("SEMEL_IMAGE_TAG", "v1"),
@@ -227,6 +232,25 @@ fn variables_of_others_are_left_alone() {
         loaded.unwrap().warnings,
         ["the environment variable SEMEL_IMAGE_TAG names no setting and has no effect"]
     );
+}
+
+#[test]
+fn what_only_looks_like_a_variable_of_kubernetes_is_warned_of() {
+    let names = [
+        "SEMEL_LISTEN_PORT",
+        "SEMEL_OPS_PORT_HTTP",
+        "SEMEL_TCP",
+        "SEMEL_TCP_NODELAY",
+        "SEMEL_TLS_SERVICE_HOST",
+    ];
+    let variables: Vec<_> = names.iter().map(|name| (*name, "yes")).collect();
+    let warnings = load("", &variables, &[]).unwrap().warnings;
+    let expected: Vec<_> = names
+        .iter()
+        .map(|name| format!("the environment variable {name} names no setting and has no effect"))
+        .collect();
+    assert_eq!(warnings, expected);
+    assert_eq!(load("", &[("SEMEL_LISTEN_PORT", "7400")], &[]).unwrap().warnings.len(), 1);
 }
 
 #[test]
