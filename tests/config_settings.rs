@@ -5,10 +5,11 @@ mod program;
 mod support;
 
 use std::path::Path;
+use std::process::Stdio;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use program::{Program, errors, text};
+use program::{Heard, Program, errors, send, text, wait_until};
 use semel::config::{self, Loaded, Problems, SETTINGS, Setting, Sources, StoreKind};
 use semel::coordinator;
 use semel::server::Limits;
@@ -381,4 +382,30 @@ fn the_example_file_shows_every_setting_with_its_default() {
     variables.dedup();
     assert_eq!(variables.len(), SETTINGS.len());
     assert!(variables.iter().all(|name| !name.ends_with("_PORT")), "Kubernetes sets such variables");
+}
+
+#[test]
+fn a_server_that_opens_its_store_can_be_told_to_stop() {
+    let directory = tempfile::tempdir().unwrap();
+    assert!(Program::start(directory.path(), &[]).stop().success());
+    // A journal that cannot be read to its end: a pipe that nobody writes.
+    let engine = directory.path().join("data/engine");
+    let journal = std::fs::read_dir(engine).unwrap().map(|entry| entry.unwrap().path());
+    let journal = journal.filter(|path| path.extension().is_some_and(|kind| kind == "jnl")).min().unwrap();
+    std::fs::remove_file(&journal).unwrap();
+    nix::unistd::mkfifo(&journal, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let mut serve = semel();
+    serve.current_dir(directory.path()).args(["serve", "--listen", "127.0.0.1:0"]);
+    serve.args(["--ops-listen", "127.0.0.1:0"]).stderr(Stdio::piped()).stdout(Stdio::null());
+    let mut serve = serve.spawn().unwrap();
+    let log = Heard::listen(serve.stderr.take().unwrap());
+    let status = format!("/proc/{}/status", serve.id());
+    wait_until("SIGTERM is handled", || {
+        let status = std::fs::read_to_string(&status).unwrap_or_default();
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap_or("0");
+        u64::from_str_radix(mask.trim(), 16).unwrap() & 1 << (Signal::SIGTERM as u32 - 1) != 0
+    });
+    send(&serve, Signal::SIGTERM);
+    log.wait_for("told to stop before the store was open", 1);
+    assert_eq!(serve.wait().unwrap().code(), Some(0), "{}", log.text());
 }
