@@ -299,6 +299,8 @@ fn errors_name_fields_and_hide_the_key() {
         assert!(said.contains(&format!("\n  {field} ")), "{said} names {field}");
     }
     assert!(!said.contains("personal-data"), "{said}");
+    let one = server.call(&["begin", "--endpoint", "", "--key", "k"]);
+    assert_eq!(errors(&one).matches("key.endpoint").count(), 1, "said once: {}", errors(&one));
     let (_, as_json) = server.json(&["begin", "--endpoint", "", "--key", &secret]);
     assert_eq!(as_json["error"]["exit"], json!(109));
     assert!(!as_json.to_string().contains("personal-data"), "{as_json}");

@@ -153,10 +153,13 @@ impl fmt::Display for Failure {
                     refusal.reason.clone()
                 };
                 write!(f, "{name}: {}", refusal.message)?;
-                for (field, problem) in &refusal.fields {
-                    write!(f, "\n  {field} {problem}")?;
+                match &refusal.fields[..] {
+                    // The message says it already.
+                    [(field, problem)] if refusal.message == format!("{field} {problem}") => Ok(()),
+                    fields => {
+                        fields.iter().try_for_each(|(field, problem)| write!(f, "\n  {field} {problem}"))
+                    }
                 }
-                Ok(())
             }
             Self::Unreachable { server, within, cause } => write!(
                 f,
