@@ -204,6 +204,29 @@ fn operators_list_resolve_and_forget() {
 }
 
 #[test]
+fn answers_may_be_as_large_as_the_server_lets_them_be() {
+    let directory = tempfile::tempdir().unwrap();
+    let policy = directory.path().join("policy.toml");
+    std::fs::write(&policy, "[defaults]\nmax_result_bytes = \"3MiB\"\n").unwrap();
+    let policy = ["--store", "memory", "--policy", policy.to_str().unwrap()];
+    let server =
+        Program::start(directory.path(), &[&policy[..], &["--limits-max-response-bytes", "64MiB"]].concat());
+    let payload = directory.path().join("payload");
+    std::fs::write(&payload, "x".repeat(2 << 20)).unwrap();
+    for number in 0..3 {
+        let key = number.to_string();
+        let key = ["--endpoint", "e", "--key", &key];
+        let begun = server.json(&[&["begin"], &key[..]].concat()).1;
+        let (fence, attempt) = (begun["fence"].to_string(), begun["attempt_id"].as_str().unwrap().to_owned());
+        let complete = ["complete", "--fence", &fence, "--attempt-id", &attempt, "--payload-file"];
+        let complete = [&complete[..], &[payload.to_str().unwrap()], &key[..]].concat();
+        assert_eq!(server.json(&complete).0, 0);
+    }
+    let list = server.call(&["list", "--output", "json"]);
+    assert_eq!((list.status.code(), text(&list).lines().count()), (Some(0), 3), "{}", errors(&list));
+}
+
+#[test]
 fn policy_tells_what_is_in_force() {
     let directory = tempfile::tempdir().unwrap();
     let policy = directory.path().join("policy.toml");

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tonic::transport::Channel;
 use uuid::Uuid;
 
-use super::client::{Client, Target};
+use super::client::{Client, Target, idempotency_service};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::identity::KeyArgs;
@@ -19,7 +19,6 @@ use super::record_view::{checkpoints, result_fields, unresolved_reason};
 use super::result_args::read_input;
 use crate::config::parse_duration;
 use crate::proto::begin_response::Decision;
-use crate::proto::idempotency_service_client::IdempotencyServiceClient;
 use crate::proto::result::Outcome;
 use crate::proto::{self, BeginRequest};
 
@@ -148,7 +147,7 @@ pub(crate) async fn begin(
 ) -> Result<(Decision, Instant), Failure> {
     let (response, sent) = client
         .timed_call(request, wait, async |channel: Channel, request| {
-            IdempotencyServiceClient::new(channel).begin(request).await
+            idempotency_service(channel).begin(request).await
         })
         .await?;
     response.decision.map(|decision| (decision, sent)).ok_or_else(|| {

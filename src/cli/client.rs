@@ -9,6 +9,8 @@ use tonic::{Request, Response, Status};
 
 use super::failure::{Failure, is_lost, pause_of};
 use crate::config::parse_duration;
+use crate::proto::idempotency_service_client::IdempotencyServiceClient;
+use crate::proto::operator_service_client::OperatorServiceClient;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
@@ -18,6 +20,19 @@ const SILENCE: Duration = Duration::from_secs(5);
 
 const SERVER_VARIABLE: &str = "SEMEL_SERVER";
 const DEFAULT_SERVER: &str = "http://127.0.0.1:7400";
+
+/// The largest answer that is taken: what `limits.max_response_bytes` of a server may be at most.
+const MOST_ANSWER_BYTES: usize = 1 << 30;
+
+/// The service that every caller uses.
+pub(crate) fn idempotency_service(channel: Channel) -> IdempotencyServiceClient<Channel> {
+    IdempotencyServiceClient::new(channel).max_decoding_message_size(MOST_ANSWER_BYTES)
+}
+
+/// The operators' service.
+pub(crate) fn operator_service(channel: Channel) -> OperatorServiceClient<Channel> {
+    OperatorServiceClient::new(channel).max_decoding_message_size(MOST_ANSWER_BYTES)
+}
 
 /// Which server, and whose records.
 #[derive(Clone, Debug, Args)]

@@ -5,13 +5,12 @@ use std::time::Duration;
 use clap::Args;
 use tonic::transport::Channel;
 
-use super::client::{Client, Target};
+use super::client::{Client, Target, idempotency_service};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::identity::KeyArgs;
 use super::output::{Output, Report};
 use super::record_view::{record_fields, state_name};
-use crate::proto::idempotency_service_client::IdempotencyServiceClient;
 use crate::proto::{self, LookupRequest, Record};
 
 /// Tell what is known of a key, and change nothing
@@ -41,7 +40,7 @@ impl Lookup {
 pub(crate) async fn lookup(client: &Client, key: Option<proto::Key>) -> Result<Record, Failure> {
     let response = client
         .call(&LookupRequest { key }, Duration::ZERO, async |channel: Channel, request| {
-            IdempotencyServiceClient::new(channel).lookup(request).await
+            idempotency_service(channel).lookup(request).await
         })
         .await?;
     Ok(response.record.unwrap_or_default())
