@@ -7,7 +7,8 @@ mod support;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
-use program::{Program, errors, text};
+use nix::sys::signal::Signal;
+use program::{Heard, Program, errors, send, text};
 use serde_json::{Value, json};
 use support::semel;
 
@@ -376,14 +377,85 @@ fn terminals_are_not_steered_by_what_callers_sent() {
 }
 
 #[test]
-fn help_lists_the_exit_statuses_and_completions_are_printed() {
+fn help_lists_the_exit_statuses() {
     let help = semel().arg("--help").output().unwrap();
     for line in ["  103  begin, once: nobody knows", "  120  once: the command ran"] {
         assert!(text(&help).contains(line), "{}", text(&help));
     }
-    for shell in ["bash", "zsh", "fish"] {
-        let script = semel().args(["completions", shell]).output().unwrap();
-        assert!(script.status.success());
-        assert!(text(&script).contains("checkpoint"), "{shell}");
+}
+
+/// The completion script for a shell.
+fn completions(shell: &str) -> String {
+    let script = semel().args(["completions", shell]).output().unwrap();
+    assert!(script.status.success(), "{}", errors(&script));
+    text(&script)
+}
+
+#[test]
+fn bash_completes_commands_flags_and_values() {
+    let directory = tempfile::tempdir().unwrap();
+    let script = directory.path().join("semel.bash");
+    std::fs::write(&script, completions("bash")).unwrap();
+    for (words, expected) in [
+        (&["che"][..], "checkpoint"),
+        (&["config", "p"], "print"),
+        (&["once", "--max-o"], "--max-output"),
+        (&["begin", "--output", "j"], "json"),
+    ] {
+        // As bash itself calls it: the command, the word to complete, the word before.
+        let ask = r#"
+            source "$1"; shift
+            COMP_WORDS=(semel "$@"); COMP_CWORD=$#
+            _semel semel "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD-1]}"
+            printf '%s\n' "${COMPREPLY[@]}"
+        "#;
+        let mut bash = Command::new("bash");
+        let output = bash.args(["-c", ask, "bash"]).arg(&script).args(words).output().unwrap();
+        assert_eq!(text(&output), format!("{expected}\n"), "{words:?}: {}", errors(&output));
     }
+}
+
+#[test]
+fn zsh_and_fish_complete_every_command() {
+    let (zsh, fish) = (completions("zsh"), completions("fish"));
+    assert!(zsh.starts_with("#compdef semel\n"), "{zsh}");
+    for command in [
+        "serve",
+        "begin",
+        "complete",
+        "abort",
+        "renew",
+        "checkpoint",
+        "lookup",
+        "once",
+        "list",
+        "resolve",
+        "forget",
+        "policy",
+        "bench",
+        "config",
+        "completions",
+    ] {
+        assert!(zsh.lines().any(|line| line.starts_with(&format!("'{command}:"))), "zsh: {command}");
+        let first = format!("complete -c semel -n \"__fish_semel_needs_command\" -f -a \"{command}\" ");
+        assert!(fish.lines().any(|line| line.starts_with(&first)), "fish: {command}");
+    }
+    assert!(zsh.contains("'--max-output=["), "zsh: a flag that takes a value");
+    let flag = "complete -c semel -n \"__fish_semel_using_subcommand once\" -l max-output ";
+    assert!(fish.lines().any(|line| line.starts_with(flag) && line.ends_with(" -r")), "fish: {fish}");
+}
+
+#[test]
+fn bench_tells_of_its_progress_each_second_and_ends_when_told_to() {
+    let (server, _directory) = server();
+    let mut bench = server.semel(&["bench", "--duration", "1h", "--progress", "--concurrency", "2"]);
+    let mut bench = bench.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let said = Heard::listen(bench.stderr.take().unwrap());
+    said.wait_for(" violations\n", 2);
+    send(&bench, Signal::SIGINT);
+    let report = Heard::listen(bench.stdout.take().unwrap());
+    bench.wait().unwrap();
+    report.wait_for("lifecycles", 1);
+    let line = said.text().lines().next().unwrap().to_owned();
+    assert!(line.contains(" of 3600 s  ") && line.ends_with("  0 violations"), "{line}");
 }
