@@ -28,13 +28,18 @@ use crate::domain::{Key, Record, Tenant, Timestamp};
 mod committer;
 mod directory;
 mod engine;
+mod indexes;
 mod journal_check;
 mod recent;
 mod settings;
+#[cfg(feature = "test-support")]
+mod test_support;
 
 pub use directory::DirectoryError;
 pub use journal_check::JournalError;
 pub use settings::Settings;
+#[cfg(feature = "test-support")]
+pub use test_support::Part;
 
 /// The most bytes of records in a page.
 const PAGE_BYTES: usize = 8 * 1024 * 1024;
@@ -145,7 +150,7 @@ impl Shared {
                 );
             }
         }
-        Engine::open(&path, settings).map_err(failed)
+        Engine::open(&path, settings, checked.last).map_err(failed)
     }
 
     /// Closes the engine and opens it from disk. Reads wait meanwhile.
@@ -210,7 +215,7 @@ fn create(directory: &DataDirectory, settings: &Settings) -> Result<(), String> 
         // Nothing was ever written to it.
         fs::remove_dir_all(&unfinished).map_err(failed)?;
     }
-    drop(Engine::open(&unfinished, settings)?);
+    drop(Engine::open(&unfinished, settings, None)?);
     sync_directories(&unfinished).map_err(failed)?;
     fs::rename(&unfinished, Engine::directory(directory.path())).map_err(failed)?;
     directory.sync().map_err(failed)

@@ -27,15 +27,15 @@ const TABLE_BYTES: u64 = 16 * 1024 * 1024;
 const MOST_SEALED_MEMTABLES: usize = 2;
 const MOST_L0_RUNS: usize = 24;
 
-/// An open database. What a read finds in it is on disk: the engine changes its memory after the sync.
+/// An open database: three keyspaces, each of which also holds the mark of the last batch. What a read finds in it is on disk: the engine changes its memory after the sync.
 pub(super) struct Engine {
     database: Database,
     /// [`crate::domain::Key::to_bytes`] → record.
-    records: Keyspace,
+    pub(super) records: Keyspace,
     /// The same key, for each record that is open → nothing.
-    open: Keyspace,
-    /// [`reclaim_key`], for each record → nothing; and the mark of the last batch.
-    reclaim: Keyspace,
+    pub(super) open: Keyspace,
+    /// [`reclaim_key`], for each record → nothing.
+    pub(super) reclaim: Keyspace,
     write_buffer_bytes: u64,
     next_ordinal: AtomicU64,
 }
@@ -49,12 +49,29 @@ pub(super) enum CommitError {
     Unknown(String),
 }
 
+impl CommitError {
+    pub(super) fn into_cause(self) -> String {
+        match self {
+            Self::NotWritten(cause) | Self::Unknown(cause) => cause,
+        }
+    }
+}
+
 impl Engine {
-    /// Opens the database in `directory`, or makes a new one. The journal must have been checked.
-    pub(super) fn open(directory: &Path, settings: &Settings) -> Result<Self, String> {
+    /// Opens the database in `directory`, or makes a new one. The journal must have been checked; `journaled` is
+    /// the ordinal of its last batch, if it holds any.
+    pub(super) fn open(
+        directory: &Path,
+        settings: &Settings,
+        journaled: Option<u64>,
+    ) -> Result<Self, String> {
         // The engine asserts what it expects of its files.
-        catch_unwind(AssertUnwindSafe(|| Self::open_unguarded(directory, settings)))
-            .unwrap_or_else(|panic| Err(format!("the engine gave up on its files: {}", panic_text(&*panic))))
+        catch_unwind(AssertUnwindSafe(|| {
+            let engine = Self::open_unguarded(directory, settings)?;
+            engine.continue_after(journaled)?;
+            Ok(engine)
+        }))
+        .unwrap_or_else(|panic| Err(format!("the engine gave up on its files: {}", panic_text(&*panic))))
     }
 
     fn open_unguarded(directory: &Path, settings: &Settings) -> Result<Self, String> {
@@ -80,20 +97,50 @@ impl Engine {
                 .map_err(failed)
         };
         let (records, open, reclaim) = (keyspace("records")?, keyspace("open")?, keyspace("reclaim")?);
-        let next_ordinal = match reclaim.get(Mark::KEY).map_err(failed)? {
-            Some(bytes) => {
-                Mark::from_bytes(&bytes).ok_or("the mark of the last batch is malformed")?.ordinal + 1
-            }
-            None => 0,
-        };
         Ok(Self {
             database,
             records,
             open,
             reclaim,
             write_buffer_bytes: settings.write_buffer_bytes,
-            next_ordinal: AtomicU64::new(next_ordinal),
+            next_ordinal: AtomicU64::new(0),
         })
+    }
+
+    /// Finds the ordinal of the next batch, and makes sure that the keyspaces are those of one batch.
+    ///
+    /// They are flushed one by one. So a batch that was cut off the journal may be in the tables of some of them:
+    /// their marks then differ, and the indexes follow what the records came to.
+    fn continue_after(&self, journaled: Option<u64>) -> Result<(), String> {
+        let marks = [self.mark(&self.records)?, self.mark(&self.open)?, self.mark(&self.reclaim)?];
+        let ordinal = |mark: Option<Mark>| mark.map(|mark| mark.ordinal);
+        let newest = marks.into_iter().map(ordinal).max().flatten();
+        let oldest = marks.into_iter().map(ordinal).min().flatten();
+        let last = journaled.or(newest);
+        let next = last.map_or(0, |last| last + 1);
+        if let Some(newest) = newest
+            && (newest > next || oldest.is_none_or(|oldest| oldest + 1 < newest))
+        {
+            return Err(format!(
+                "batch {newest} is in its tables, and the batch before it neither in all tables nor in the \
+                 journal: a part of the journal is missing. Restore the directory from a backup"
+            ));
+        }
+        self.next_ordinal.store(next, Ordering::Relaxed);
+        if marks.iter().any(|mark| *mark != marks[0]) {
+            self.repair_indexes()?;
+        }
+        Ok(())
+    }
+
+    /// The mark of the last batch that a keyspace holds.
+    fn mark(&self, keyspace: &Keyspace) -> Result<Option<Mark>, String> {
+        let bytes = keyspace.get(Mark::KEY).map_err(|error| describe(&error))?;
+        bytes
+            .map(|bytes| {
+                Mark::from_bytes(&bytes).ok_or_else(|| "the mark of a batch is malformed".to_owned())
+            })
+            .transpose()
     }
 
     /// The stored bytes of a record.
@@ -132,12 +179,21 @@ impl Engine {
         self.reclaim.range((start, Excluded(end))).map(|entry| entry.key().map_err(|error| describe(&error)))
     }
 
+    /// The whole reclaim index.
+    pub(super) fn reclaim_entries(&self) -> impl Iterator<Item = Result<UserKey, String>> {
+        self.reclaim.range(..Mark::KEY).map(|entry| entry.key().map_err(|error| describe(&error)))
+    }
+
     /// Writes, syncs, then shows the batch to readers.
     pub(super) fn commit(&self, mut batch: Batch) -> Result<(), CommitError> {
         // There is one committer.
         let ordinal = self.next_ordinal.load(Ordering::Relaxed);
         let mark = Mark { ordinal, seqno_at_least: self.database.seqno() };
-        batch.0.insert(&self.reclaim, Mark::KEY, mark.to_bytes());
+        // In each keyspace: a table then tells how far it goes, and the last of a keyspace's tables always holds
+        // something that compaction keeps, without which the engine would hold on to old journals.
+        for keyspace in self.keyspaces() {
+            batch.0.insert(keyspace, Mark::KEY, mark.to_bytes());
+        }
         match batch.0.commit() {
             Ok(()) => {
                 self.next_ordinal.store(ordinal + 1, Ordering::Relaxed);
@@ -234,10 +290,10 @@ impl Engine {
 }
 
 /// Writes that become durable and visible together.
-pub(super) struct Batch(OwnedWriteBatch);
+pub(super) struct Batch(pub(super) OwnedWriteBatch);
 
 /// `reclaim_at` big-endian, then the record's key: in the order in which records fall due.
-fn reclaim_key(at: Timestamp, key: &[u8]) -> UserKey {
+pub(super) fn reclaim_key(at: Timestamp, key: &[u8]) -> UserKey {
     let mut bytes = Vec::with_capacity(8 + key.len());
     bytes.extend_from_slice(&at.as_micros().to_be_bytes());
     bytes.extend_from_slice(key);
@@ -251,17 +307,21 @@ pub(super) fn parse_reclaim_key(entry: &[u8]) -> Option<(Timestamp, &[u8])> {
 }
 
 fn range(keyspace: &Keyspace, prefix: &[u8], after: Option<&[u8]>) -> impl Iterator<Item = fjall::Guard> {
-    use std::ops::Bound::{Excluded, Included, Unbounded};
+    use std::ops::Bound::{Excluded, Included};
     let start = match after {
         Some(after) if after >= prefix => Excluded(after.to_vec()),
         _ => Included(prefix.to_vec()),
     };
-    // Prefixes end in UTF-8, which has no byte 0xFF; the empty prefix has no end.
-    let end = prefix.split_last().map_or(Unbounded, |(last, rest)| {
-        let mut end = rest.to_vec();
-        end.push(last.saturating_add(1));
-        Excluded(end)
-    });
+    // Prefixes end in UTF-8, which has no byte 0xFF. Of everything, the mark is left out.
+    let end = prefix.split_last().map_or_else(
+        || vec![0xff],
+        |(last, rest)| {
+            let mut end = rest.to_vec();
+            end.push(last.saturating_add(1));
+            end
+        },
+    );
+    let end = Excluded(end);
     let empty = matches!((&start, &end), (Excluded(start), Excluded(end)) if start >= end);
     (!empty).then(|| keyspace.range((start, end))).into_iter().flatten()
 }
@@ -275,7 +335,7 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
 }
 
 /// The engine's error for the log. None of its errors holds a key or a value.
-fn describe(error: &fjall::Error) -> String {
+pub(super) fn describe(error: &fjall::Error) -> String {
     match error {
         fjall::Error::Io(source) | fjall::Error::Storage(fjall::LsmError::Io(source)) => source.to_string(),
         fjall::Error::Poisoned => {

@@ -40,7 +40,7 @@ pub(super) struct Mark {
 }
 
 impl Mark {
-    /// Its key in the keyspace of the reclaim index, past every entry there: no record's key begins with 0xFF.
+    /// Its key in each keyspace, past every entry there: no record's key begins with 0xFF.
     pub(super) const KEY: &'static [u8] = b"\xff\xff\xff\xff\xff\xff\xff\xff\xffmark";
 
     /// Its value.
@@ -96,6 +96,8 @@ pub(super) struct Checked {
     pub(super) batches: u64,
     /// Bytes in them.
     pub(super) bytes: u64,
+    /// The ordinal of the last of them.
+    pub(super) last: Option<u64>,
     /// What was cut off the end.
     pub(super) cut: Option<Cut>,
 }
@@ -132,6 +134,7 @@ pub(super) fn check(directory: &Path) -> Result<Checked, JournalError> {
     Ok(Checked {
         batches: inspection.batches,
         bytes: inspection.files.iter().map(|file| file.intact as u64).sum(),
+        last: inspection.last.map(|last| last.ordinal),
         cut: inspection.cut,
     })
 }
