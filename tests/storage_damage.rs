@@ -297,7 +297,9 @@ fn a_damaged_last_batch_costs_itself_alone_whatever_of_it_was_flushed() {
             println!("{last:?}, flushed {flushed:?}");
             let mut lost = Lost::make(last, flushed);
             drop(lost.open_and_check());
-            for batches in 1..=3 {
+            // The order of batches is the same whatever they do.
+            let rounds = if matches!(last, Last::Begins) { 3 } else { 1 };
+            for batches in 1..=rounds {
                 let (store, log) = logged(|| lost.open_and_check());
                 assert!(!log.contains("ERROR") && !log.contains("WARN"), "nothing more is lost: {log}");
                 for n in 0..batches {
@@ -339,6 +341,62 @@ fn a_journal_that_ends_long_before_the_tables_is_refused() {
     drop(store);
     let error = open_with(&directory, &one).expect_err("two batches are gone").to_string();
     assert!(error.contains("part of the journal is missing") && error.contains("batch 2"), "{error}");
+}
+
+/// Whatever a caller writes is in the journal as it is, and can be left behind by a crash after what cannot be read.
+#[test]
+fn a_payload_that_is_a_journal_of_another_store_never_keeps_the_store_from_opening() {
+    let (_elsewhere, batches) = written();
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let store = open(directory.path()).expect("the store opens");
+    let first = put(&store, 0, Expected::Absent, Samples::completed(0));
+    let begins = fs::read(journal(directory.path())).expect("the journal");
+    let begins = begins.iter().rposition(|&byte| byte != 0).expect("it holds a batch") + 1;
+    let end = batches.iter().rposition(|&byte| byte != 0).expect("it holds batches") + 1;
+    put(&store, 1, Expected::Absent, Samples::completed_with(1, batches[..end].to_vec()));
+    drop(store);
+    let bytes = fs::read(journal(directory.path())).expect("the journal");
+    let end = bytes.iter().rposition(|&byte| byte != 0).expect("it holds batches") + 1;
+    let step = (end - begins) / 150;
+    let mut opened = 0;
+    for cut in (begins + 1..end).step_by(step) {
+        let store =
+            open_with(&directory, &bytes[..cut]).unwrap_or_else(|error| panic!("cut at {cut}: {error}"));
+        let found = block_on(store.get(&key("t", 0), Freshness::Serial)).expect("it reads");
+        assert_eq!(found.as_ref(), Some(&first));
+        assert_eq!(block_on(store.get(&key("t", 1), Freshness::Serial)).expect("it reads"), None);
+        opened += 1;
+    }
+    println!("{opened} torn tails with batches in a payload opened");
+    assert!(opened >= 150);
+    drop(open_with(&directory, &bytes).expect("it opens whole"));
+}
+
+#[test]
+fn a_store_without_its_name_or_with_another_format_is_refused_with_what_to_do() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    drop(open(directory.path()).expect("the store opens"));
+    let file = directory.path().join("engine").join("semel");
+    let text = fs::read_to_string(&file).expect("it has a name");
+    let refused = |text: Option<&str>, parts: &[&str]| {
+        match text {
+            Some(text) => fs::write(&file, text).expect("written"),
+            None => fs::remove_file(&file).expect("removed"),
+        }
+        let error = open(directory.path()).expect_err("it is refused").to_string();
+        for part in parts.iter().chain([&&*directory.path().display().to_string()]) {
+            assert!(error.contains(part), "{part}: {error}");
+        }
+    };
+    refused(Some(&text.replace("format 1", "format 2")), &["format 2", "format 1"]);
+    let id = text.find("id ").expect("it holds an id") + 3;
+    let other = if text.as_bytes()[id] == b'7' { "8" } else { "7" };
+    let flipped = format!("{}{other}{}", &text[..id], &text[id + 1..]);
+    refused(Some(&flipped), &["damaged", "backup"]);
+    refused(Some(""), &["damaged", "backup"]);
+    refused(None, &["missing", "before the first release"]);
+    fs::write(&file, text).expect("written");
+    open(directory.path()).expect("and opens again");
 }
 
 #[test]

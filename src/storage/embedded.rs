@@ -19,7 +19,8 @@ use tokio::sync::oneshot;
 use self::committer::{Committer, Current, Next, Request, Verdict};
 use self::directory::DataDirectory;
 use self::engine::Engine;
-use self::journal_check::sync_directory;
+use self::journal_check::{NoRoom, sync_directory};
+use self::mark::StoreId;
 use self::recent::Recent;
 use super::record_codec::{Head, decode, decode_head, encode_into};
 use super::{Cursor, Freshness, Page, Put, Scan, Scope, Store, StoreError, Versioned, Write, WriteId};
@@ -30,6 +31,8 @@ mod directory;
 mod engine;
 mod indexes;
 mod journal_check;
+mod journal_format;
+mod mark;
 mod recent;
 mod settings;
 #[cfg(feature = "test-support")]
@@ -125,7 +128,11 @@ impl Shared {
     }
 
     /// Opens the engine of a directory, new or old.
-    fn open_engine(directory: &DataDirectory, settings: &Settings) -> Result<Engine, OpenError> {
+    fn open_engine(
+        directory: &DataDirectory,
+        settings: &Settings,
+        no_room: NoRoom,
+    ) -> Result<Engine, OpenError> {
         let failed = |problem: String| OpenError::Engine {
             directory: directory.path().display().to_string(),
             problem,
@@ -134,7 +141,8 @@ impl Shared {
         if !path.exists() {
             create(directory, settings).map_err(failed)?;
         }
-        let checked = journal_check::check(&path)?;
+        let id = StoreId::read(&path).map_err(failed)?;
+        let checked = journal_check::check(&path, id, no_room)?;
         tracing::info!(batches = checked.batches, bytes = checked.bytes, "the journal was checked");
         if let Some(cut) = &checked.cut {
             let (file, offset, what) = (cut.path.display(), cut.offset, &cut.what);
@@ -150,26 +158,33 @@ impl Shared {
                 );
             }
         }
-        Engine::open(&path, settings, checked.last).map_err(failed)
+        Engine::open(&path, settings, id, checked.last).map_err(failed)
     }
 
     /// Closes the engine and opens it from disk. Reads wait meanwhile.
     fn reopen(&self) -> Result<(), String> {
         // The engine that is there serves reads; it is not given up for an attempt that cannot succeed.
-        let journal = journal_check::bytes_on_disk(&Engine::directory(self.directory.path()))
-            .map_err(|error| error.to_string())?;
+        let directory = Engine::directory(self.directory.path());
+        let journal = journal_check::bytes_to_copy(&directory).map_err(|error| error.to_string())?;
         self.directory.check_room(self.settings.free_space_reserve_bytes.saturating_add(journal))?;
+        journal_check::prove_writable(&directory, journal).map_err(|error| error.to_string())?;
         let mut slot = self.engine.write().unwrap_or_else(PoisonError::into_inner);
         drop(slot.take());
         self.recent.clear();
-        *slot = Some(Self::open_engine(&self.directory, &self.settings).map_err(|error| error.to_string())?);
+        let opened = Self::open_engine(&self.directory, &self.settings, NoRoom::Fail);
+        *slot = Some(opened.map_err(|error| error.to_string())?);
         self.stats.reopened.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 
-    fn close(&self) {
+    /// Takes the engine away from the readers.
+    fn withdraw(&self) {
         drop(self.engine.write().unwrap_or_else(PoisonError::into_inner).take());
         self.recent.clear();
+    }
+
+    fn close(&self) {
+        self.withdraw();
         self.directory.give_up();
     }
 
@@ -215,10 +230,12 @@ fn create(directory: &DataDirectory, settings: &Settings) -> Result<(), String> 
         // Nothing was ever written to it.
         fs::remove_dir_all(&unfinished).map_err(failed)?;
     }
-    drop(Engine::open(&unfinished, settings, None)?);
+    fs::create_dir(&unfinished).map_err(failed)?;
+    let id = StoreId::create(&unfinished).map_err(failed)?;
+    drop(Engine::open(&unfinished, settings, id, None)?);
     sync_directories(&unfinished).map_err(failed)?;
     fs::rename(&unfinished, Engine::directory(directory.path())).map_err(failed)?;
-    directory.sync().map_err(failed)
+    sync_directory(directory.path()).map_err(failed)
 }
 
 /// Makes the names in a directory and in those below it durable.
@@ -236,7 +253,8 @@ impl EmbeddedStore {
     /// Opens the store, or makes a new one where the directory is empty. This blocks: it reads the journal.
     pub fn open(settings: Settings) -> Result<Self, OpenError> {
         let directory = DataDirectory::take(&settings.directory)?;
-        let engine = Shared::open_engine(&directory, &settings)?;
+        let engine = Shared::open_engine(&directory, &settings, NoRoom::RewriteInPlace)?;
+        let (requests, receiver) = mpsc::channel();
         let shared = Arc::new(Shared {
             recent: Recent::new(settings.record_cache_bytes()),
             settings,
@@ -245,7 +263,6 @@ impl EmbeddedStore {
             trouble: Mutex::new(None),
             stats: Counters::default(),
         });
-        let (requests, receiver) = mpsc::channel();
         let committer = Committer::new(Arc::clone(&shared), receiver);
         let committer = thread::Builder::new()
             .name("semel-committer".to_owned())

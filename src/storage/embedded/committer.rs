@@ -304,6 +304,14 @@ impl Committer {
                 self.answers.drain(..).for_each(|answer| answer.unknown(&cause));
                 self.break_down(cause, true);
             }
+            Err(CommitError::Ahead(cause)) => {
+                self.answers.drain(..).for_each(|answer| answer.unknown(&cause));
+                drop(slot);
+                // Nothing may be read that a crash could take back.
+                self.shared.withdraw();
+                self.break_down(cause, true);
+                return;
+            }
         }
         if matches!(self.state, State::Well)
             && let Err(cause) = engine.rotate()

@@ -14,7 +14,9 @@ use fjall::{
     UserKey, UserValue,
 };
 
-use super::journal_check::Mark;
+use super::journal_check::{newest_journal, sync_directory};
+use super::journal_format::{END_BYTES, ITEM_BYTES, START_BYTES};
+use super::mark::{Mark, StoreId};
 use super::settings::Settings;
 use crate::domain::Timestamp;
 use crate::storage::record_codec::Head;
@@ -36,8 +38,12 @@ pub(super) struct Engine {
     pub(super) open: Keyspace,
     /// [`reclaim_key`], for each record → nothing.
     pub(super) reclaim: Keyspace,
+    id: StoreId,
     write_buffer_bytes: u64,
     next_ordinal: AtomicU64,
+    directory: PathBuf,
+    /// The number of the newest journal file whose name is durable.
+    journal_file: AtomicU64,
 }
 
 /// What became of a batch.
@@ -47,12 +53,14 @@ pub(super) enum CommitError {
     NotWritten(String),
     /// It may be in the journal, and is not in memory.
     Unknown(String),
+    /// It is in the journal and in memory, and may not be there after a crash.
+    Ahead(String),
 }
 
 impl CommitError {
     pub(super) fn into_cause(self) -> String {
         match self {
-            Self::NotWritten(cause) | Self::Unknown(cause) => cause,
+            Self::NotWritten(cause) | Self::Unknown(cause) | Self::Ahead(cause) => cause,
         }
     }
 }
@@ -63,18 +71,19 @@ impl Engine {
     pub(super) fn open(
         directory: &Path,
         settings: &Settings,
+        id: StoreId,
         journaled: Option<u64>,
     ) -> Result<Self, String> {
         // The engine asserts what it expects of its files.
         catch_unwind(AssertUnwindSafe(|| {
-            let engine = Self::open_unguarded(directory, settings)?;
+            let engine = Self::open_unguarded(directory, settings, id)?;
             engine.continue_after(journaled)?;
             Ok(engine)
         }))
         .unwrap_or_else(|panic| Err(format!("the engine gave up on its files: {}", panic_text(&*panic))))
     }
 
-    fn open_unguarded(directory: &Path, settings: &Settings) -> Result<Self, String> {
+    fn open_unguarded(directory: &Path, settings: &Settings, id: StoreId) -> Result<Self, String> {
         let failed = |error: fjall::Error| describe(&error);
         let database = Database::builder(directory)
             .cache_size(settings.block_cache_bytes())
@@ -102,8 +111,11 @@ impl Engine {
             records,
             open,
             reclaim,
+            id,
             write_buffer_bytes: settings.write_buffer_bytes,
             next_ordinal: AtomicU64::new(0),
+            directory: directory.to_path_buf(),
+            journal_file: AtomicU64::new(newest_journal(directory).map_err(|error| error.to_string())?),
         })
     }
 
@@ -112,7 +124,7 @@ impl Engine {
     /// They are flushed one by one. So a batch that was cut off the journal may be in the tables of some of them:
     /// their marks then differ, and the indexes follow what the records came to.
     fn continue_after(&self, journaled: Option<u64>) -> Result<(), String> {
-        let marks = [self.mark(&self.records)?, self.mark(&self.open)?, self.mark(&self.reclaim)?];
+        let marks = [mark(&self.records)?, mark(&self.open)?, mark(&self.reclaim)?];
         let ordinal = |mark: Option<Mark>| mark.map(|mark| mark.ordinal);
         let newest = marks.into_iter().map(ordinal).max().flatten();
         let oldest = marks.into_iter().map(ordinal).min().flatten();
@@ -131,16 +143,6 @@ impl Engine {
             self.repair_indexes()?;
         }
         Ok(())
-    }
-
-    /// The mark of the last batch that a keyspace holds.
-    fn mark(&self, keyspace: &Keyspace) -> Result<Option<Mark>, String> {
-        let bytes = keyspace.get(Mark::KEY).map_err(|error| describe(&error))?;
-        bytes
-            .map(|bytes| {
-                Mark::from_bytes(&bytes).ok_or_else(|| "the mark of a batch is malformed".to_owned())
-            })
-            .transpose()
     }
 
     /// The stored bytes of a record.
@@ -188,30 +190,53 @@ impl Engine {
     pub(super) fn commit(&self, mut batch: Batch) -> Result<(), CommitError> {
         // There is one committer.
         let ordinal = self.next_ordinal.load(Ordering::Relaxed);
-        let mark = Mark { ordinal, seqno_at_least: self.database.seqno() };
+        let marks_bytes = self.keyspaces().len() * (ITEM_BYTES + Mark::KEY.len() + Mark::BYTES);
+        let mark = Mark {
+            store: self.id,
+            ordinal,
+            seqno_at_least: self.database.seqno(),
+            length: (START_BYTES + batch.item_bytes + marks_bytes + END_BYTES) as u64,
+        };
         // In each keyspace: a table then tells how far it goes, and the last of a keyspace's tables always holds
         // something that compaction keeps, without which the engine would hold on to old journals.
         for keyspace in self.keyspaces() {
-            batch.0.insert(keyspace, Mark::KEY, mark.to_bytes());
+            batch.insert(keyspace, Mark::KEY.into(), mark.to_bytes().into());
         }
-        match batch.0.commit() {
+        match batch.items.commit() {
             Ok(()) => {
                 self.next_ordinal.store(ordinal + 1, Ordering::Relaxed);
-                Ok(())
+                self.sync_new_journals()
             }
             Err(error @ fjall::Error::Poisoned) => Err(CommitError::NotWritten(describe(&error))),
             Err(error) => Err(CommitError::Unknown(describe(&error))),
         }
     }
 
+    /// Where the engine has begun a new journal file since the last commit, this one may be in it. The engine syncs
+    /// the file's name, and shuts itself down where that fails, but a commit that waited for its lock comes first.
+    fn sync_new_journals(&self) -> Result<(), CommitError> {
+        // They are numbered, and there is one writer of this number.
+        let before = self.journal_file.load(Ordering::Relaxed);
+        let exists = |number: u64| self.directory.join(format!("{number}.jnl")).exists();
+        let mut newest = before;
+        while exists(newest + 1) {
+            newest += 1;
+        }
+        if newest > before {
+            sync_directory(&self.directory)
+                .map_err(|error| CommitError::Ahead(format!("the name of a new journal file: {error}")))?;
+            self.journal_file.store(newest, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
     /// An empty batch, to be synced with fdatasync. That is enough: it writes the data and whatever metadata is
     /// needed to find it again, the file's new size and newly allocated blocks included; fsync would only add
     /// the time of change.
     pub(super) fn batch(&self, capacity: usize) -> Batch {
-        Batch(
-            OwnedWriteBatch::with_capacity(self.database.clone(), capacity)
-                .durability(Some(PersistMode::SyncData)),
-        )
+        let items = OwnedWriteBatch::with_capacity(self.database.clone(), capacity)
+            .durability(Some(PersistMode::SyncData));
+        Batch { items, item_bytes: 0 }
     }
 
     /// Adds what turns `before` into `after` to the batch, indexes included.
@@ -224,21 +249,21 @@ impl Engine {
     ) {
         let after_head = after.as_ref().map(|(head, _)| *head);
         match after {
-            Some((_, value)) => batch.0.insert(&self.records, key.clone(), value),
-            None => batch.0.remove(&self.records, key.clone()),
+            Some((_, value)) => batch.insert(&self.records, key.clone(), value),
+            None => batch.remove(&self.records, key.clone()),
         }
         match (before.is_some_and(|head| head.open), after_head.is_some_and(|head| head.open)) {
-            (false, true) => batch.0.insert(&self.open, key.clone(), UserValue::empty()),
-            (true, false) => batch.0.remove(&self.open, key.clone()),
+            (false, true) => batch.insert(&self.open, key.clone(), UserValue::empty()),
+            (true, false) => batch.remove(&self.open, key.clone()),
             (true, true) | (false, false) => {}
         }
         let reclaim_at = |head: Option<Head>| head.map(|head| head.reclaim_at);
         if reclaim_at(before) != reclaim_at(after_head) {
             if let Some(at) = reclaim_at(before) {
-                batch.0.remove(&self.reclaim, reclaim_key(at, key));
+                batch.remove(&self.reclaim, reclaim_key(at, key));
             }
             if let Some(at) = reclaim_at(after_head) {
-                batch.0.insert(&self.reclaim, reclaim_key(at, key), UserValue::empty());
+                batch.insert(&self.reclaim, reclaim_key(at, key), UserValue::empty());
             }
         }
     }
@@ -289,8 +314,32 @@ impl Engine {
     }
 }
 
+/// The mark of the last batch that a keyspace holds.
+fn mark(keyspace: &Keyspace) -> Result<Option<Mark>, String> {
+    let bytes = keyspace.get(Mark::KEY).map_err(|error| describe(&error))?;
+    bytes
+        .map(|bytes| Mark::from_bytes(&bytes).ok_or_else(|| "the mark of a batch is malformed".to_owned()))
+        .transpose()
+}
+
 /// Writes that become durable and visible together.
-pub(super) struct Batch(pub(super) OwnedWriteBatch);
+pub(super) struct Batch {
+    items: OwnedWriteBatch,
+    /// What they take in the journal.
+    item_bytes: usize,
+}
+
+impl Batch {
+    pub(super) fn insert(&mut self, keyspace: &Keyspace, key: UserKey, value: UserValue) {
+        self.item_bytes += ITEM_BYTES + key.len() + value.len();
+        self.items.insert(keyspace, key, value);
+    }
+
+    pub(super) fn remove(&mut self, keyspace: &Keyspace, key: UserKey) {
+        self.item_bytes += ITEM_BYTES + key.len();
+        self.items.remove(keyspace, key);
+    }
+}
 
 /// `reclaim_at` big-endian, then the record's key: in the order in which records fall due.
 pub(super) fn reclaim_key(at: Timestamp, key: &[u8]) -> UserKey {
