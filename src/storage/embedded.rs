@@ -7,8 +7,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::fs;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{self, Sender};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::thread::{self, JoinHandle};
 
@@ -16,12 +15,14 @@ use async_trait::async_trait;
 use fjall::{UserKey, UserValue};
 use tokio::sync::oneshot;
 
-use self::committer::{Committer, Current, Next, Request, Verdict};
+use self::committer::Committer;
+use self::committer::pulse::{self, Pulse};
 use self::directory::DataDirectory;
 use self::engine::Engine;
 use self::journal_check::{NoRoom, sync_directory};
 use self::mark::StoreId;
 use self::recent::Recent;
+use self::request::{Current, Next, Queue, Request, Verdict};
 use super::record_codec::{Head, decode, decode_head, encode_into};
 use super::{Cursor, Freshness, Page, Put, Scan, Scope, Store, StoreError, Versioned, Write, WriteId};
 use crate::domain::{Key, Record, Tenant, Timestamp};
@@ -34,10 +35,13 @@ mod journal_check;
 mod journal_format;
 mod mark;
 mod recent;
+mod request;
 mod settings;
 #[cfg(feature = "test-support")]
 mod test_support;
 
+#[cfg(feature = "test-support")]
+pub use committer::pulse::Step;
 pub use directory::DirectoryError;
 pub use journal_check::JournalError;
 pub use settings::Settings;
@@ -74,7 +78,7 @@ pub enum OpenError {
 /// A store on a directory. Dropping it closes it.
 pub struct EmbeddedStore {
     shared: Arc<Shared>,
-    requests: Sender<Request>,
+    queue: Queue,
     committer: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -87,7 +91,12 @@ struct Shared {
     recent: Recent,
     /// Why writes are not expected to work now.
     trouble: Mutex<Option<String>>,
+    pulse: Pulse,
+    /// The committer is to end, even if the request that says so is lost.
+    closing: AtomicBool,
     stats: Counters,
+    #[cfg(feature = "test-support")]
+    hook: test_support::Hook,
 }
 
 /// What the store has done since it was opened.
@@ -125,6 +134,19 @@ impl Shared {
     fn slot(&self) -> RwLockReadGuard<'_, Option<Engine>> {
         // A panic leaves either an engine or none behind.
         self.engine.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Relaxed)
+    }
+
+    /// Tells a test where the committer is.
+    #[cfg_attr(not(feature = "test-support"), allow(clippy::unused_self, reason = "nobody is told"))]
+    fn reached(&self, step: pulse::Step) {
+        #[cfg(feature = "test-support")]
+        self.hook.reached(step);
+        #[cfg(not(feature = "test-support"))]
+        let _ = step;
     }
 
     /// Opens the engine of a directory, new or old.
@@ -254,14 +276,18 @@ impl EmbeddedStore {
     pub fn open(settings: Settings) -> Result<Self, OpenError> {
         let directory = DataDirectory::take(&settings.directory)?;
         let engine = Shared::open_engine(&directory, &settings, NoRoom::RewriteInPlace)?;
-        let (requests, receiver) = mpsc::channel();
+        let (queue, receiver) = Queue::new(settings.waiting_bytes);
         let shared = Arc::new(Shared {
             recent: Recent::new(settings.record_cache_bytes()),
             settings,
             directory,
             engine: RwLock::new(Some(engine)),
             trouble: Mutex::new(None),
+            pulse: Pulse::default(),
+            closing: AtomicBool::new(false),
             stats: Counters::default(),
+            #[cfg(feature = "test-support")]
+            hook: test_support::Hook::default(),
         });
         let committer = Committer::new(Arc::clone(&shared), receiver);
         let committer = thread::Builder::new()
@@ -271,7 +297,7 @@ impl EmbeddedStore {
                 directory: shared.directory.path().display().to_string(),
                 problem: format!("no thread for the committer: {error}"),
             })?;
-        Ok(Self { shared, requests, committer: Mutex::new(Some(committer)) })
+        Ok(Self { shared, queue, committer: Mutex::new(Some(committer)) })
     }
 
     /// Ends the store: what was accepted is synced, what still waits is refused as unavailable, and the directory
@@ -279,8 +305,9 @@ impl EmbeddedStore {
     pub fn close(&self) {
         let committer = self.committer.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(committer) = committer {
+            self.shared.closing.store(true, Ordering::Relaxed);
             // Should the committer be gone, there is nobody to tell.
-            drop(self.requests.send(Request::Close));
+            drop(self.queue.send(Request::Close));
             if committer.join().is_err() {
                 self.shared.close();
             }
@@ -324,7 +351,8 @@ impl EmbeddedStore {
             }
             total += chunk.len() as u64;
             let (reply, answer) = oneshot::channel();
-            self.submit(Request::Load { records: chunk, reply })?;
+            // It bounds itself: two chunks are under way, and their caller waits.
+            self.queue.send(Request::Load { records: chunk, reply })?;
             // One chunk is encoded while the one before is written.
             if let Some(before) = in_flight.replace(answer) {
                 before.blocking_recv().map_err(|_| lost())??;
@@ -334,10 +362,6 @@ impl EmbeddedStore {
             last.blocking_recv().map_err(|_| lost())??;
         }
         Ok(total)
-    }
-
-    fn submit(&self, request: Request) -> Result<(), StoreError> {
-        self.requests.send(request).map_err(|_| StoreError::Unavailable("the store is closed".to_owned()))
     }
 
     fn current(&self, current: Option<Current>) -> Result<Option<Versioned>, StoreError> {
@@ -454,7 +478,8 @@ impl Store for EmbeddedStore {
             // Whatever was sent before, its sender gone or not, is decided before this.
             Freshness::Serial => {
                 let (reply, answer) = oneshot::channel();
-                self.submit(Request::Read { key, reply })?;
+                let room = self.queue.room(key.len())?;
+                self.queue.send(Request::Read { key, room, reply })?;
                 // It wrote nothing, so nothing of it is unknown.
                 let current = answer.await.map_err(|_| {
                     StoreError::Unavailable("the committer ended before it answered".to_owned())
@@ -466,12 +491,10 @@ impl Store for EmbeddedStore {
 
     async fn compare_and_put(&self, write: &Write) -> Result<Put, StoreError> {
         let (reply, answer) = oneshot::channel();
-        self.submit(Request::Put(committer::Put {
-            key: UserKey::from(write.key.to_bytes()),
-            expected: write.expected,
-            next: encoded(write.write_id, &write.next),
-            reply,
-        }))?;
+        let key = UserKey::from(write.key.to_bytes());
+        let next = encoded(write.write_id, &write.next);
+        let room = self.queue.room(key.len() + next.value.len())?;
+        self.queue.send(Request::Put(request::Put { key, expected: write.expected, next, room, reply }))?;
         match answer.await.map_err(|_| lost())?? {
             Verdict::Applied => Ok(Put::Applied),
             Verdict::Conflict(current) => Ok(Put::Conflict(self.current(current)?)),
@@ -479,6 +502,9 @@ impl Store for EmbeddedStore {
     }
 
     async fn scan(&self, scan: &Scan) -> Result<Page, StoreError> {
+        if scan.limit == 0 {
+            return Ok(Page { records: Vec::new(), next: None });
+        }
         let scan = scan.clone();
         self.shared.read(move |shared, engine| page(shared, engine, &scan)).await
     }
@@ -493,14 +519,27 @@ impl Store for EmbeddedStore {
             let Some(last) = entries.last() else { break };
             after = Some(last.clone());
             let (reply, answer) = oneshot::channel();
-            self.submit(Request::Reclaim { entries, now, reply })?;
+            self.queue.send(Request::Reclaim { entries, now, reply })?;
             reclaimed += answer.await.map_err(|_| lost())??;
         }
         Ok(reclaimed)
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
+        let unavailable = |cause| Err(StoreError::Unavailable(cause));
         let trouble = self.shared.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        trouble.map_or(Ok(()), |cause| Err(StoreError::Unavailable(cause)))
+        if let Some(cause) = trouble {
+            return unavailable(cause);
+        }
+        let committer = self.committer.lock().unwrap_or_else(PoisonError::into_inner);
+        if committer.as_ref().is_none_or(JoinHandle::is_finished) {
+            return unavailable("the committer has ended".to_owned());
+        }
+        match self.shared.pulse.busy_for() {
+            Some(busy) if busy > self.shared.settings.stuck_after => {
+                unavailable(format!("the committer has been at one step for {} s", busy.as_secs()))
+            }
+            _ => Ok(()),
+        }
     }
 }

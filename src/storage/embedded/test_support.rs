@@ -1,9 +1,35 @@
 //! Doors for this project's own tests.
 
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use fjall::Keyspace;
 
 use super::EmbeddedStore;
+use super::committer::pulse::Step;
 use super::engine::Engine;
+
+type Told = Arc<dyn Fn(Step) + Send + Sync>;
+
+/// Whom the committer tells where it is.
+#[derive(Default)]
+pub(super) struct Hook(Mutex<Option<Told>>);
+
+impl fmt::Debug for Hook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hook").finish_non_exhaustive()
+    }
+}
+
+impl Hook {
+    pub(super) fn reached(&self, step: Step) {
+        // Not called under the lock: it may block, or panic.
+        let told = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(told) = told {
+            told(step);
+        }
+    }
+}
 
 /// One of the places where the engine keeps what belongs together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +53,11 @@ impl Part {
 }
 
 impl EmbeddedStore {
+    /// Has `told` called by the committer at each of its steps, in place of who was told before.
+    pub fn on_step(&self, told: impl Fn(Step) + Send + Sync + 'static) {
+        *self.shared.hook.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(told));
+    }
+
     /// Writes what a part holds in memory to tables, as the engine does when that is much. Nothing else may be
     /// under way. This blocks.
     pub fn flush(&self, part: Part) -> Result<(), String> {
