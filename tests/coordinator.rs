@@ -253,30 +253,6 @@ async fn a_drain_answers_who_waits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_cancelled_in_the_middle_leaves_its_whole_effect_and_wakes_who_waits() {
-    let server = Server::new();
-    let started = server.start("k", 1).await;
-    let waiter = {
-        let server = server.share();
-        tokio::spawn(async move { server.begin_waiting("k", &begin(2), 20 * SECOND, None).await })
-    };
-    tokio::time::sleep(SECOND).await;
-    let complete = {
-        let server = server.share();
-        tokio::spawn(async move { server.complete("k", 1, started.fence, "done").await })
-    };
-    while server.store.calls().1 < 2 {
-        tokio::task::yield_now().await;
-    }
-    complete.abort();
-    assert!(complete.await.unwrap_err().is_cancelled());
-    let began = Instant::now();
-    let begun = waiter.await.unwrap().unwrap();
-    assert!(matches!(begun.answer, BeginAnswer::Replayed(r) if r.result.payload == "done"));
-    assert!(began.elapsed() < 100 * MILLI, "woken, not timed out");
-}
-
-#[tokio::test(start_paused = true)]
 async fn unknown_outcomes_are_settled_by_the_same_write() {
     for faults in
         [Faults { applied_unsaid: 70, ..Faults::default() }, Faults { lost: 70, ..Faults::default() }]
