@@ -11,12 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fixtures::{TestClock, begin, key};
-use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
 use semel::coordinator::{BeginCall, CallError, Coordinator, Poll, Settings, in_key_order};
-use semel::domain::{
-    Begin, BeginAnswer, Fingerprint, Forget, Phase, Policy, PositiveDuration, Refusal, Renew,
-};
+use semel::domain::{Begin, BeginAnswer, Fingerprint, Forget, Phase, Policy, Refusal};
 use semel::storage::Store;
 use semel::storage::memory::MemoryStore;
 use simulated::{MILLI, SECOND, Server, settle};
@@ -253,30 +249,6 @@ async fn a_drain_answers_who_waits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_cancelled_in_the_middle_leaves_its_whole_effect_and_wakes_who_waits() {
-    let server = Server::new();
-    let started = server.start("k", 1).await;
-    let waiter = {
-        let server = server.share();
-        tokio::spawn(async move { server.begin_waiting("k", &begin(2), 20 * SECOND, None).await })
-    };
-    tokio::time::sleep(SECOND).await;
-    let complete = {
-        let server = server.share();
-        tokio::spawn(async move { server.complete("k", 1, started.fence, "done").await })
-    };
-    while server.store.calls().1 < 2 {
-        tokio::task::yield_now().await;
-    }
-    complete.abort();
-    assert!(complete.await.unwrap_err().is_cancelled());
-    let began = Instant::now();
-    let begun = waiter.await.unwrap().unwrap();
-    assert!(matches!(begun.answer, BeginAnswer::Replayed(r) if r.result.payload == "done"));
-    assert!(began.elapsed() < 100 * MILLI, "woken, not timed out");
-}
-
-#[tokio::test(start_paused = true)]
 async fn unknown_outcomes_are_settled_by_the_same_write() {
     for faults in
         [Faults { applied_unsaid: 70, ..Faults::default() }, Faults { lost: 70, ..Faults::default() }]
@@ -407,108 +379,4 @@ async fn batches_keep_the_order_of_items_and_of_each_key() {
         assert!(of_key.is_sorted(), "items of one key run in order");
     }
     assert!(!trace.is_sorted(), "different keys run side by side");
-}
-
-/// Two servers with clocks apart on one faulty store, callers that crash, pause and repeat: everything that
-/// callers were told, in order.
-async fn history(seed: u64) -> (Vec<String>, [usize; 4]) {
-    let memory: Arc<dyn Store> = Arc::new(MemoryStore::new());
-    let faults = Faults { unavailable: 5, applied_unsaid: 25, lost: 25 };
-    let settings = Settings {
-        poll: Some(Poll { first: 20 * MILLI, longest: 200 * MILLI }),
-        settle_within: 20 * MILLI,
-        ..Settings::default()
-    };
-    let servers: Vec<_> = [(0, Duration::ZERO), (1, 900 * MILLI)]
-        .into_iter()
-        .map(|(n, ahead)| Server::on(memory.clone(), seed * 2 + n, ahead, settings.clone(), faults))
-        .collect();
-    let told = Arc::new(std::sync::Mutex::new(Vec::new()));
-    let mut callers = JoinSet::new();
-    for caller in 0..20_u64 {
-        let servers: Vec<_> = servers.iter().map(Server::share).collect();
-        let told = told.clone();
-        let mut random = StdRng::seed_from_u64(seed * 1000 + caller);
-        callers.spawn(async move {
-            for round in 0..10_u64 {
-                tokio::time::sleep(MILLI * random.random_range(0..50)).await;
-                let name = format!("k{}", random.random_range(0..30));
-                let attempt = u128::from(caller * 100 + round);
-                let server = &servers[random.random_range(0..2)];
-                let lease = PositiveDuration::new(random.random_range(100..400) * MILLI).unwrap();
-                let begin = Begin { lease: Some(lease), ..begin(attempt) };
-                let sent = Instant::now();
-                let answer = server.begin_waiting(&name, &begin, 100 * MILLI, None).await;
-                let waited = answer.as_ref().map(|begun| begun.waited).unwrap_or_default();
-                let answer = answer.map(|begun| begun.answer);
-                told.lock().unwrap().push(format!("{:?} {caller} {name} {answer:?}", sent.elapsed()));
-                let Ok(BeginAnswer::Started(started)) = answer else { continue };
-                let owned_until = sent + waited + started.lease;
-                tokio::time::sleep(MILLI * random.random_range(0..600)).await;
-                let report = match random.random_range(0..4) {
-                    0 => continue,
-                    1 => {
-                        let renew = Renew { fence: started.fence, attempt_id: begin.attempt_id, lease: None };
-                        let renewed = server.coordinator.run(&key(&name), &renew, &server.policy, None).await;
-                        format!("renewed {renewed:?}")
-                    }
-                    _ => {
-                        let server = &servers[random.random_range(0..2)];
-                        let payload = format!("{caller}/{round}");
-                        let completed = server.complete(&name, attempt, started.fence, &payload).await;
-                        format!("completed {:?} in time {}", completed, Instant::now() < owned_until)
-                    }
-                };
-                told.lock().unwrap().push(format!("{caller} {name} {report}"));
-            }
-        });
-    }
-    callers.join_all().await;
-    let told = Arc::try_unwrap(told).unwrap().into_inner().unwrap();
-    let met = ["Started", "Replayed", "superseded: true", "StoreOutcomeUnknown"]
-        .map(|what| told.iter().filter(|line| line.contains(what)).count());
-    (told, met)
-}
-
-fn run_history(seed: u64) -> (Vec<String>, [usize; 4]) {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    runtime.block_on(history(seed))
-}
-
-#[test]
-fn one_seed_gives_one_history() {
-    let mut met = [0; 4];
-    let mut differ = 0;
-    for seed in 0..30 {
-        let (first, counts) = run_history(seed);
-        let (second, _) = run_history(seed);
-        assert_eq!(first, second, "seed {seed}");
-        differ += usize::from(first != run_history(seed + 1000).0);
-        for (met, count) in met.iter_mut().zip(counts) {
-            *met += count;
-        }
-        one_owner_at_a_time(seed, &first);
-    }
-    assert_eq!(differ, 30, "other seeds give other histories");
-    let least = [500, 500, 20, 20];
-    assert!(met.iter().zip(least).all(|(met, least)| *met >= least), "met {met:?}, wanted {least:?}");
-}
-
-/// Each key completes at most once at a time, and a fence is granted to one attempt alone.
-fn one_owner_at_a_time(seed: u64, told: &[String]) {
-    let mut owners = std::collections::BTreeMap::new();
-    for line in told.iter().filter(|line| line.contains("Started(")) {
-        let words: Vec<_> = line.split(' ').collect();
-        let fence = line.split("Fence(").nth(1).unwrap().split(')').next().unwrap();
-        let before = owners.insert((words[2].to_owned(), fence.to_owned()), words[1].to_owned());
-        assert!(before.is_none_or(|owner| owner == words[1]), "seed {seed}: two callers hold fence {fence}");
-    }
-    let mut payloads = std::collections::BTreeMap::new();
-    for line in told.iter().filter(|line| line.contains("Replayed(")) {
-        let name = line.split(' ').nth(2).unwrap().to_owned();
-        let fence = line.split("Fence(").nth(1).unwrap().split(')').next().unwrap().to_owned();
-        let first = payloads.entry(name).or_insert_with(|| fence.clone());
-        assert_eq!(*first, fence, "seed {seed}: two completions of one key are replayed");
-    }
 }

@@ -38,8 +38,9 @@ impl ReplayCache {
         self.records.get(key).map(|(current, _)| current)
     }
 
-    pub(super) fn keep(&self, key: &Key, current: &Versioned) {
-        self.records.insert(key.clone(), (current.clone(), Instant::now()));
+    /// Keeps what a store call found that began at `since`.
+    pub(super) fn keep(&self, key: &Key, current: &Versioned, since: Instant) {
+        self.records.insert(key.clone(), (current.clone(), since));
     }
 
     pub(super) fn forget(&self, key: &Key) {
