@@ -1,6 +1,9 @@
 //! Bytes on disk that are not what was written: a torn journal opens, a damaged one refuses, and a damaged table is
 //! an error, never an absent record.
 
+#[path = "support/log.rs"]
+mod log;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -178,12 +181,11 @@ fn a_flipped_bit_in_the_last_batch_costs_that_batch_alone_and_is_logged_as_an_er
 
 /// What is logged on this thread meanwhile.
 fn logged<T>(work: impl FnOnce() -> T) -> (T, String) {
-    let buffer = tempfile::NamedTempFile::new().expect("a temporary file");
-    let writer = buffer.reopen().expect("the same file");
-    let subscriber =
-        tracing_subscriber::fmt().with_ansi(false).with_writer(std::sync::Mutex::new(writer)).finish();
-    let result = tracing::subscriber::with_default(subscriber, work);
-    (result, fs::read_to_string(buffer.path()).expect("the log"))
+    let log = log::Log::default();
+    let guard = log.capture();
+    let result = work();
+    drop(guard);
+    (result, log.text())
 }
 
 /// A store whose last batch is damaged in the journal, after parts of it were flushed to tables.
