@@ -8,7 +8,6 @@ mod support {
 }
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 use prost::Message;
