@@ -20,7 +20,7 @@ use semel::domain::{
 use semel::storage::embedded::{EmbeddedStore, Settings as EmbeddedSettings};
 use semel::storage::memory::MemoryStore;
 use semel::storage::record_codec::{decode, encode};
-use semel::storage::{Expected, Put, Store, Write, WriteId};
+use semel::storage::{Put, Store, Versioned, Write, WriteId};
 use tokio::runtime::Runtime;
 use uuid::Uuid;
 
@@ -205,12 +205,8 @@ impl Bench {
         self.writers(writers, |number| {
             let (store, record) = (self.embedded.clone(), record.clone());
             async move {
-                let write = Write {
-                    key: key(number),
-                    expected: Expected::Absent,
-                    write_id: WriteId(Uuid::from_u128(u128::from(number) + 1)),
-                    next: record,
-                };
+                let write_id = WriteId(Uuid::from_u128(u128::from(number) + 1));
+                let write = Write::new(key(number), None, Versioned { write_id, record }, &Policy::default());
                 assert_eq!(store.compare_and_put(&write).await.unwrap(), Put::Applied);
             }
         })

@@ -25,7 +25,7 @@ use crate::domain::{
     Begin, BeginAnswer, Clock, Command, InProgressAnswer, Key, Phase, Policy, Record, Refusal, Timestamp,
     Transition, decide,
 };
-use crate::storage::{Expected, Freshness, Put, Store, StoreError, Versioned, Write, WriteId};
+use crate::storage::{Freshness, Put, Scope, Store, StoreError, Versioned, Write, WriteId};
 
 pub use batch::in_key_order;
 pub use listing::{Listing, ListingFilter, ListingPage};
@@ -85,8 +85,11 @@ pub enum CallError {
     #[error("the store did not say whether the call took effect; send the same call again to learn it")]
     StoreOutcomeUnknown,
     /// The store keeps no list of these records.
-    #[error("this store, or its setting, keeps no list of such records")]
-    NotListed,
+    #[error("{}", not_listed(*listed))]
+    NotListed {
+        /// The widest scope that it does list.
+        listed: Scope,
+    },
 }
 
 /// A Begin and how long it may be held.
@@ -270,13 +273,7 @@ impl Coordinator {
                 }
                 Transition::Change { next, answer } => {
                     let next = Versioned { write_id: self.new_write_id(), record: Arc::new(next) };
-                    let expected = seen.current.map_or(Expected::Absent, |c| Expected::Version(c.write_id));
-                    let write = Write {
-                        key: key.clone(),
-                        expected,
-                        write_id: next.write_id,
-                        next: next.record.clone(),
-                    };
+                    let write = Write::new(key.clone(), seen.current.as_ref(), next.clone(), policy);
                     let began = turn.begin_store_call();
                     match self.write(write, turn, deadline).await {
                         Ok(Put::Applied) => {
@@ -397,10 +394,23 @@ fn is_completed(record: &Record) -> bool {
     matches!(record, Record::Kept(kept) if matches!(kept.phase, Phase::Completed { .. }))
 }
 
+fn not_listed(listed: Scope) -> &'static str {
+    match listed {
+        Scope::Unresolved => {
+            "this store lists unresolved records alone: ask for the state UNRESOLVED, look a single key up with Lookup, \
+             or have the server's setting `listing` changed to open"
+        }
+        Scope::Open | Scope::All => {
+            "this store lists records that are not completed alone: ask for one of the states IN_PROGRESS, UNRESOLVED, \
+             RELEASED and LEASE_LOST, or look a single key up with Lookup"
+        }
+    }
+}
+
 /// Logs the cause, which is not for callers, and keeps the kind.
 fn report(error: StoreError) -> CallError {
     match error {
-        StoreError::NotListed => CallError::NotListed,
+        StoreError::NotListed { listed } => CallError::NotListed { listed },
         StoreError::Unavailable(cause) => {
             warn!(cause, "the store is unavailable");
             CallError::StoreUnavailable

@@ -26,6 +26,6 @@ pub use key::{Endpoint, IdempotencyKey, Key, Tenant};
 pub use policy::{OnLostLease, Policy};
 pub use policy_rules::{InForce, Pattern, PolicyRules, Rule};
 pub use reason::{Reason, Violation};
-pub use record::{Forgotten, GivenUp, Kept, Phase, Reading, Record, UnresolvedReason};
+pub use record::{Forgotten, GivenUp, Interest, Kept, Phase, Reading, Record, UnresolvedReason};
 pub use result::{Header, OperationResult, Outcome};
 pub use time::{Clock, PositiveDuration, Timestamp};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use uuid::Uuid;
 
-use crate::domain::{Key, Record, Tenant, Timestamp};
+use crate::domain::{Interest, Key, Policy, Record, Tenant, Timestamp};
 
 #[cfg(feature = "test-support")]
 pub mod conformance;
@@ -86,6 +86,25 @@ pub struct Write {
     pub write_id: WriteId,
     /// The record from then on.
     pub next: Arc<Record>,
+    /// The interest in the record that `expected` names; [`Interest::Settled`] for none. Like `becomes`, it is by the
+    /// policy in force at this call: another policy may have said otherwise when that record was written.
+    pub was: Interest,
+    /// The interest in `next`. A store that does not list everything notes by these two what it has to list.
+    pub becomes: Interest,
+}
+
+impl Write {
+    /// The write that puts `next` in the place of `before`, as a call under `policy` decided.
+    pub fn new(key: Key, before: Option<&Versioned>, next: Versioned, policy: &Policy) -> Self {
+        Self {
+            key,
+            expected: before.map_or(Expected::Absent, |before| Expected::Version(before.write_id)),
+            write_id: next.write_id,
+            was: before.map_or(Interest::Settled, |before| before.record.interest(policy)),
+            becomes: next.record.interest(policy),
+            next: next.record,
+        }
+    }
 }
 
 /// What a conditional write came to.
@@ -110,9 +129,13 @@ pub struct Scan {
     pub limit: usize,
 }
 
-/// Which records a scan covers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Which records a scan covers. Ordered: each scope covers the one before it, and a store that lists one lists those
+/// before it too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scope {
+    /// At least those that read as unresolved, or may come to without another call
+    /// ([`Interest::MayEndUnresolved`]), and no settled one.
+    Unresolved,
     /// Those that are neither completed nor forgotten ([`Record::is_open`]); settled ones are not touched.
     Open,
     /// All.
@@ -142,6 +165,9 @@ pub enum StoreError {
     #[error("the store did not say whether the write happened: {0}")]
     OutcomeUnknown(String),
     /// This backend keeps no list of the records asked for.
-    #[error("the store keeps no list of these records")]
-    NotListed,
+    #[error("the store lists no more than {listed:?} records")]
+    NotListed {
+        /// The widest scope that it does list.
+        listed: Scope,
+    },
 }

@@ -26,9 +26,9 @@ const RECLAIMED_AT_A_TIME: usize = 1000;
 /// What a sweep counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Live records that are not completed.
-    pub open: u64,
-    /// Those of them that wait for a person.
+    /// Live records that are not completed; absent where the store does not list them.
+    pub open: Option<u64>,
+    /// Live records that wait for a person.
     pub unresolved: u64,
 }
 
@@ -58,7 +58,7 @@ impl Sweep {
         Self { store, policies, clock, key_hash, known: HashSet::new(), clock_guard, counts }
     }
 
-    /// The last sweep's counts; absent before the first, and where the store keeps no list.
+    /// The last sweep's counts; absent before the first.
     pub fn counts(&self) -> watch::Receiver<Option<Counts>> {
         self.counts.subscribe()
     }
@@ -83,28 +83,32 @@ impl Sweep {
 
     /// One sweep.
     pub async fn once(&mut self) -> Result<(), StoreError> {
-        match self.count().await {
-            Ok(counts) => _ = self.counts.send_replace(Some(counts)),
-            Err(StoreError::NotListed) => _ = self.counts.send_replace(None),
-            Err(error) => return Err(error),
-        }
+        let counts = match self.count(Scope::Open).await {
+            // What cannot be counted has no count: it is not 0.
+            Err(StoreError::NotListed { .. }) => {
+                Counts { open: None, ..self.count(Scope::Unresolved).await? }
+            }
+            counted => counted?,
+        };
+        self.counts.send_replace(Some(counts));
         self.reclaim().await
     }
 
-    async fn count(&mut self) -> Result<Counts, StoreError> {
+    /// Counts the records of `scope`, and says which of them became unresolved.
+    async fn count(&mut self, scope: Scope) -> Result<Counts, StoreError> {
         let rules = self.policies.current();
-        let mut counts = Counts::default();
+        let (mut live, mut waiting) = (0, 0);
         let mut unresolved = HashSet::new();
-        let mut scan = Scan { scope: Scope::Open, tenant: None, after: None, limit: ROWS_PER_PAGE };
+        let mut scan = Scan { scope, tenant: None, after: None, limit: ROWS_PER_PAGE };
         loop {
             let page = self.store.scan(&scan).await?;
             let now = self.clock.now();
             for (key, current) in &page.records {
                 let Some(kept) = current.record.live(now) else { continue };
-                counts.open += 1;
+                live += 1;
                 let policy = &rules.select(&key.tenant, &key.endpoint).policy;
                 if let Reading::Unresolved { reason, since } = kept.read(policy, now) {
-                    counts.unresolved += 1;
+                    waiting += 1;
                     let named = (self.key_hash.name(key), kept.fence.get());
                     if !self.known.contains(&named) && !unresolved.contains(&named) {
                         say_unresolved(key, &named, kept.attempt, reason, since);
@@ -118,7 +122,7 @@ impl Sweep {
             }
         }
         self.known = unresolved;
-        Ok(counts)
+        Ok(Counts { open: Some(live), unresolved: waiting })
     }
 
     async fn reclaim(&mut self) -> Result<(), StoreError> {

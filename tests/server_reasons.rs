@@ -302,7 +302,7 @@ fn cases() -> Vec<Case> {
             };
         NotListed FailedPrecondition [] =>
             |world| {
-                world.store.play(Script::KeepNoList);
+                world.store.play(Script::ListUnresolved);
                 world.list(listing()).await
             };
         FenceLost Aborted [] =>

@@ -5,10 +5,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use semel::domain::Key;
+use semel::domain::{Key, Policy};
 use semel::storage::conformance::{Samples, key};
 use semel::storage::embedded::{EmbeddedStore, JournalError, OpenError, Settings};
-use semel::storage::{Expected, Freshness, Put, Store, StoreError, Versioned, Write, WriteId};
+use semel::storage::{Freshness, Put, Store, StoreError, Versioned, Write, WriteId};
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -42,8 +42,7 @@ fn written() -> (TempDir, Vec<u8>) {
     let store = open(directory.path()).expect("the store opens");
     block_on(async {
         for n in 0..BATCHES {
-            let Versioned { write_id, record: next } = current(n);
-            let write = Write { key: key("t", n), expected: Expected::Absent, write_id, next };
+            let write = Write::new(key("t", n), None, current(n), &Policy::default());
             assert_eq!(store.compare_and_put(&write).await.expect("written"), Put::Applied);
         }
     });
@@ -109,8 +108,8 @@ fn a_torn_tail_opens_without_the_last_batch_and_takes_writes() {
             torn.resize(end + padding, 0);
             let store = open_with(&directory, &torn).unwrap_or_else(|error| panic!("cut at {end}: {error}"));
             assert_eq!(intact(&store), BATCHES - 1);
-            let Versioned { write_id, record: next } = current(BATCHES - 1);
-            let write = Write { key: key("t", BATCHES - 1), expected: Expected::Absent, write_id, next };
+            let last = current(BATCHES - 1);
+            let write = Write::new(key("t", BATCHES - 1), None, last, &Policy::default());
             assert_eq!(block_on(store.compare_and_put(&write)).expect("written"), Put::Applied);
             drop(store);
             assert_eq!(intact(&open(directory.path()).expect("it opens again")), BATCHES);

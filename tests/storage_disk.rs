@@ -7,10 +7,10 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use semel::domain::Timestamp;
+use semel::domain::{Policy, Timestamp};
 use semel::storage::conformance::{Samples, key};
 use semel::storage::embedded::{DirectoryError, EmbeddedStore, OpenError, Settings};
-use semel::storage::{Expected, Freshness, Put, Scan, Scope, Store, StoreError, Versioned, Write, WriteId};
+use semel::storage::{Freshness, Put, Scan, Scope, Store, StoreError, Versioned, Write, WriteId};
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -67,12 +67,12 @@ impl Drop for SmallDisk {
 }
 
 fn write_of(n: u64, payload: usize) -> Write {
-    Write {
-        key: key("t", n),
-        expected: Expected::Absent,
+    let payload = vec![u8::try_from(n % 251).expect("small"); payload];
+    let next = Versioned {
         write_id: WriteId(Uuid::from_u64_pair(1, n)),
-        next: Arc::new(Samples::completed_with(n, vec![u8::try_from(n % 251).expect("small"); payload])),
-    }
+        record: Arc::new(Samples::completed_with(n, payload)),
+    };
+    Write::new(key("t", n), None, next, &Policy::default())
 }
 
 async fn is_there(store: &EmbeddedStore, write: &Write) {

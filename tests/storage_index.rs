@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
-use semel::domain::Record;
+use semel::domain::{Policy, Record};
 use semel::storage::conformance::{Samples, key};
 use semel::storage::embedded::{EmbeddedStore, Settings, Stats};
-use semel::storage::{Expected, Freshness, Put, Scan, Scope, Store, Versioned, Write, WriteId};
+use semel::storage::{Freshness, Put, Scan, Scope, Store, Versioned, Write, WriteId};
 use uuid::Uuid;
 
 mod support;
@@ -101,12 +101,8 @@ async fn many_writes_share_a_sync_and_a_lone_one_has_its_own() {
     const WRITES: u64 = 512;
     let directory = tempfile::tempdir().expect("a temporary directory");
     let store = open(&directory);
-    let write = |n: u64| Write {
-        key: key("t", n),
-        expected: Expected::Absent,
-        write_id: WriteId(Uuid::from_u64_pair(1, n)),
-        next: Arc::new(Samples::in_progress(n)),
-    };
+    let write =
+        |n| Write::new(key("t", n), None, versioned(n, 1, Samples::in_progress(n)), &Policy::default());
     let before = store.stats();
     assert_eq!(store.compare_and_put(&write(WRITES)).await.expect("written"), Put::Applied);
     assert_eq!(added(before, store.stats()).commits, 1);
@@ -133,12 +129,7 @@ async fn many_writes_share_a_sync_and_a_lone_one_has_its_own() {
 async fn what_was_written_lately_is_read_from_memory() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let store = open(&directory);
-    let write = Write {
-        key: key("t", 1),
-        expected: Expected::Absent,
-        write_id: WriteId(Uuid::from_u64_pair(1, 1)),
-        next: Arc::new(Samples::in_progress(1)),
-    };
+    let write = Write::new(key("t", 1), None, versioned(1, 1, Samples::in_progress(1)), &Policy::default());
     assert_eq!(store.compare_and_put(&write).await.expect("written"), Put::Applied);
     let before = store.stats();
     for _ in 0..10 {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use semel::domain::Policy;
 use semel::storage::conformance::{Samples, key};
 use semel::storage::fault_injecting::{Fault, FaultInjecting, Gate};
 use semel::storage::memory::MemoryStore;
@@ -14,12 +15,8 @@ use uuid::Uuid;
 const PUT: Operation = Operation::CompareAndPut;
 
 fn first(n: u64) -> Write {
-    Write {
-        key: key("t", 1),
-        expected: Expected::Absent,
-        write_id: WriteId(Uuid::from_u64_pair(1, n)),
-        next: Arc::new(Samples::any(n)),
-    }
+    let next = Versioned { write_id: WriteId(Uuid::from_u64_pair(1, n)), record: Arc::new(Samples::any(n)) };
+    Write::new(key("t", 1), None, next, &Policy::default())
 }
 
 fn made_by(write: &Write) -> Versioned {

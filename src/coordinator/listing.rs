@@ -68,9 +68,11 @@ impl Coordinator {
         max_bytes: usize,
         size: impl Fn(&Key, &Kept) -> usize,
     ) -> Result<ListingPage, CallError> {
+        // The narrowest that answers: not every store lists more.
         let scope = match filter.reading {
+            Some(Listing::Unresolved) => Scope::Unresolved,
+            Some(Listing::InProgress | Listing::Released | Listing::LeaseLost) => Scope::Open,
             Some(Listing::Completed) | None => Scope::All,
-            Some(_) => Scope::Open,
         };
         let mut page = ListingPage { records: Vec::new(), next: after };
         let mut bytes = 0;

@@ -135,6 +135,18 @@ pub enum UnresolvedReason {
     AttemptsExhausted,
 }
 
+/// Who may come to look for a record though nobody calls again: what a store that cannot look at every record has to
+/// note. Ordered: each is more than the one before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Interest {
+    /// Nobody: it is completed or forgotten.
+    Settled,
+    /// Somebody who lists what is open. A Begin has to come before it can be unresolved.
+    Open,
+    /// An operator: time alone makes it unresolved, where it is not so already.
+    MayEndUnresolved,
+}
+
 impl Record {
     /// The last fence that was granted.
     pub const fn fence(&self) -> Fence {
@@ -175,6 +187,23 @@ impl Record {
     /// Whether the record is not settled: stores keep an index of these.
     pub const fn is_open(&self) -> bool {
         matches!(self, Self::Kept(Kept { phase: Phase::InProgress { .. } | Phase::Released { .. }, .. }))
+    }
+
+    /// What the record may come to under `policy` while nobody calls. Expiry does not count: an expired record reads
+    /// as absent, whatever was noted of it.
+    pub const fn interest(&self, policy: &Policy) -> Interest {
+        let Self::Kept(kept) = self else { return Interest::Settled };
+        match kept.phase {
+            Phase::Completed { .. } => Interest::Settled,
+            Phase::InProgress { on_lost_lease: OnLostLease::MarkUnknown, .. } => Interest::MayEndUnresolved,
+            Phase::InProgress { .. } | Phase::Released { .. } => {
+                if kept.attempts_used_up(policy) {
+                    Interest::MayEndUnresolved
+                } else {
+                    Interest::Open
+                }
+            }
+        }
     }
 }
 

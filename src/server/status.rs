@@ -102,7 +102,7 @@ impl From<CallError> for Failure {
             CallError::TooManyWaiters => (Reason::TooManyWaiters, None),
             CallError::StoreUnavailable => (Reason::StoreUnavailable, None),
             CallError::StoreOutcomeUnknown => (Reason::StoreOutcomeUnknown, None),
-            CallError::NotListed => (Reason::NotListed, None),
+            CallError::NotListed { .. } => (Reason::NotListed, None),
         };
         Self { metadata, ..Self::new(reason, error.to_string()) }
     }

@@ -11,7 +11,7 @@ use futures_util::FutureExt;
 use uuid::Uuid;
 
 use super::{Expected, Freshness, Put, Scan, Scope, Store, StoreError, Versioned, Write, WriteId};
-use crate::domain::{Key, Record, Tenant, Timestamp};
+use crate::domain::{Key, Policy, Record, Tenant, Timestamp};
 
 mod conditions;
 mod exactness;
@@ -140,15 +140,10 @@ async fn named(name: &str, scenario: impl Future<Output = ()>) {
 /// A record that is there refuses a first write and a wrong version, with itself.
 async fn still_conditional(store: &dyn Store, key: &Key, current: &Versioned) {
     for expected in [Expected::Absent, Expected::Version(write_id())] {
-        let write = Write { key: key.clone(), expected, write_id: write_id(), next: current.record.clone() };
+        let write = Write { expected, ..write_of(key, None, current.record.clone()) };
         assert_eq!(put(store, &write).await, Put::Conflict(Some(current.clone())));
     }
-    let again = Write {
-        key: key.clone(),
-        expected: Expected::Absent,
-        write_id: current.write_id,
-        next: current.record.clone(),
-    };
+    let again = Write { write_id: current.write_id, ..write_of(key, None, current.record.clone()) };
     assert_eq!(put(store, &again).await, Put::Applied, "the write that made it, sent again");
 }
 
@@ -156,17 +151,18 @@ fn write_id() -> WriteId {
     WriteId(Uuid::new_v4())
 }
 
+/// The write that puts `next` in the place of `before`, under the default policy.
+fn write_of(key: &Key, before: Option<&Versioned>, next: Arc<Record>) -> Write {
+    let next = Versioned { write_id: write_id(), record: next };
+    Write::new(key.clone(), before, next, &Policy::default())
+}
+
 fn first(key: &Key, record: Record) -> Write {
-    Write { key: key.clone(), expected: Expected::Absent, write_id: write_id(), next: Arc::new(record) }
+    write_of(key, None, Arc::new(record))
 }
 
 fn after(before: &Write, record: Record) -> Write {
-    Write {
-        key: before.key.clone(),
-        expected: Expected::Version(before.write_id),
-        write_id: write_id(),
-        next: Arc::new(record),
-    }
+    write_of(&before.key, Some(&made_by(before)), Arc::new(record))
 }
 
 /// What is there once `write` was applied.

@@ -399,7 +399,7 @@ fn page(shared: &Shared, engine: &Engine, scan: &Scan) -> Result<Page, String> {
                 }
             }
         }
-        Scope::Open => {
+        Scope::Open | Scope::Unresolved => {
             for key in engine.open_keys(&prefix, after) {
                 let key = key?;
                 // A record that was settled or reclaimed since its key was read is no longer open.

@@ -78,7 +78,7 @@ impl CallOutcome {
         match error {
             StoreError::Unavailable(_) => Self::Unavailable,
             StoreError::OutcomeUnknown(_) => Self::OutcomeUnknown,
-            StoreError::NotListed => Self::NotListed,
+            StoreError::NotListed { .. } => Self::NotListed,
         }
     }
 }

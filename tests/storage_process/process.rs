@@ -9,10 +9,10 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use semel::domain::{Detail, Fence, Kept, Key, Note, Phase, Record, Timestamp};
+use semel::domain::{Detail, Fence, Kept, Key, Note, Phase, Policy, Record, Timestamp};
 use semel::storage::conformance::{Samples, key};
 use semel::storage::embedded::{EmbeddedStore, Settings};
-use semel::storage::{Expected, Freshness, Put, Scan, Scope, Store, StoreError, Versioned, Write, WriteId};
+use semel::storage::{Freshness, Put, Scan, Scope, Store, StoreError, Versioned, Write, WriteId};
 use uuid::Uuid;
 
 const DIRECTORY: &str = "SEMEL_TEST_STORE_DIRECTORY";
@@ -122,18 +122,15 @@ async fn write(store: Arc<EmbeddedStore>, writer: u64, writes: Option<u64>) {
     let found = store.get(&key_of(writer), Freshness::Acknowledged).await.expect("the store reads");
     let mut step = step_of(writer, found.as_ref());
     for _ in 0..writes.unwrap_or(u64::MAX) {
-        let expected = match step {
-            0 => Expected::Absent,
-            _ => Expected::Version(write_id(writer, step)),
-        };
+        let before = (step > 0).then(|| current(writer, step));
         step += 1;
-        let Versioned { write_id, record: next } = current(writer, step);
-        let write = Write { key: key_of(writer), expected, write_id, next };
+        let next = current(writer, step);
+        let write = Write::new(key_of(writer), before.as_ref(), next, &Policy::default());
         loop {
             match store.compare_and_put(&write).await {
                 Ok(Put::Applied) => break,
                 Ok(Put::Conflict(_)) => panic!("writer {writer} is alone with its key"),
-                Err(StoreError::NotListed) => panic!("no answer to a write"),
+                Err(StoreError::NotListed { .. }) => panic!("no answer to a write"),
                 Err(error @ (StoreError::Unavailable(_) | StoreError::OutcomeUnknown(_))) => {
                     say(&format!("FAILED {writer} {step} {error}"));
                     tokio::time::sleep(Duration::from_millis(5)).await;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use semel::domain::{Key, Timestamp};
 use semel::storage::memory::MemoryStore;
-use semel::storage::{Freshness, Page, Put, Scan, Store, StoreError, Versioned, Write};
+use semel::storage::{Freshness, Page, Put, Scan, Scope, Store, StoreError, Versioned, Write};
 use tokio::sync::watch;
 
 /// What becomes of the next calls.
@@ -23,8 +23,8 @@ pub(crate) enum Script {
     Hang,
     /// They panic.
     Panic,
-    /// Listings are not kept; everything else works.
-    KeepNoList,
+    /// Only what may be unresolved is listed; everything else works.
+    ListUnresolved,
 }
 
 #[derive(Debug)]
@@ -73,7 +73,7 @@ impl ScriptedStore {
         match now {
             Script::Refuse => Err(StoreError::Unavailable(cause)),
             Script::Panic => panic!("{cause}"),
-            Script::Work | Script::LoseAnswers | Script::Hang | Script::KeepNoList => Ok(now),
+            Script::Work | Script::LoseAnswers | Script::Hang | Script::ListUnresolved => Ok(now),
         }
     }
 
@@ -101,7 +101,9 @@ impl Store for ScriptedStore {
 
     async fn scan(&self, scan: &Scan) -> Result<Page, StoreError> {
         match self.begin().await? {
-            Script::KeepNoList => Err(StoreError::NotListed),
+            Script::ListUnresolved if scan.scope > Scope::Unresolved => {
+                Err(StoreError::NotListed { listed: Scope::Unresolved })
+            }
             _ => self.inner.scan(scan).await,
         }
     }

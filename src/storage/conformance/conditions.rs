@@ -7,8 +7,8 @@ use futures_util::FutureExt;
 use tokio::task::JoinSet;
 
 use super::samples::{Samples, key};
-use super::{after, apply, first, made_by, put, read, read_serial, write_id};
-use crate::storage::{Expected, Put, Store, Write};
+use super::{after, apply, first, made_by, put, read, read_serial};
+use crate::storage::{Put, Store, Write};
 
 const WRITERS: u64 = 64;
 
@@ -207,12 +207,6 @@ pub(super) async fn a_conflict_settles_a_write_whose_sender_left(store: Arc<dyn 
 
 pub(super) async fn the_store_says_that_it_is_there(store: Arc<dyn Store>) {
     store.ping().await.expect("a store that works says so");
-    let write = Write {
-        key: key("t", 1),
-        expected: Expected::Absent,
-        write_id: write_id(),
-        next: Arc::new(Samples::completed(1)),
-    };
-    apply(&*store, &write).await;
+    apply(&*store, &first(&key("t", 1), Samples::completed(1))).await;
     store.ping().await.expect("after a write too");
 }

@@ -7,7 +7,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::samples::{Samples, key};
-use super::{apply, at, first, made_by, put, read, scan_all, write_id};
+use super::{apply, at, first, made_by, put, read, scan_all, write_id, write_of};
 use crate::domain::Key;
 use crate::storage::{Expected, Put, Scope, Store, Versioned, Write};
 
@@ -60,7 +60,7 @@ pub(super) async fn a_random_history_matches_a_map(store: Arc<dyn Store>) {
                     (_, Some(current)) => Expected::Version(current.write_id),
                 };
                 let next = Arc::new(Samples::any(random.random_range(0..STEPS as u64)));
-                let write = Write { key, expected, write_id: write_id(), next };
+                let write = Write { expected, ..write_of(&key, model.get(&key), next) };
                 send(&*store, &mut model, &write).await;
                 sent.push(write);
             }
@@ -92,9 +92,8 @@ pub(super) async fn fill_for_reopening(store: Arc<dyn Store>) {
     apply(&*store, &first(&key("z", 0), Samples::in_progress(1))).await;
     for _ in 0..STEPS {
         let key = key(["a", "b"][random.random_range(0..2)], random.random_range(0..100));
-        let expected =
-            model.get(&key).map_or(Expected::Absent, |current| Expected::Version(current.write_id));
         let next = Arc::new(Samples::any(random.random_range(0..STEPS as u64)));
-        send(&*store, &mut model, &Write { key, expected, write_id: write_id(), next }).await;
+        let write = write_of(&key, model.get(&key), next);
+        send(&*store, &mut model, &write).await;
     }
 }
