@@ -19,7 +19,7 @@ use semel::domain::{
 };
 use semel::storage::embedded::{EmbeddedStore, Settings as EmbeddedSettings};
 use semel::storage::memory::MemoryStore;
-use semel::storage::record_codec::{decode, encode};
+use semel::storage::record_codec::Codec;
 use semel::storage::{Put, Store, Versioned, Write, WriteId};
 use tokio::runtime::Runtime;
 use uuid::Uuid;
@@ -140,17 +140,17 @@ impl Bench {
             }),
         );
         let write_id = WriteId(Uuid::from_u128(7));
-        let bytes = encode(write_id, &completed);
+        let bytes = Codec::LATEST.encode(write_id, &completed);
         add(
             "codec: encode a completed record of 100 bytes",
             self.timed(|_| {
-                black_box(encode(write_id, black_box(&completed)));
+                black_box(Codec::LATEST.encode(write_id, black_box(&completed)));
             }),
         );
         add(
             "codec: decode it",
             self.timed(|_| {
-                black_box(decode(black_box(&bytes)).unwrap());
+                black_box(Codec::LATEST.decode(black_box(&bytes)).unwrap());
             }),
         );
     }

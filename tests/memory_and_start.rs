@@ -162,6 +162,7 @@ fn completed(number: u64, now: Timestamp) -> Versioned {
         checkpoints: Checkpoints::default(),
         labels: Labels::default(),
         traceparent: None,
+        probe: None,
         phase: Phase::Completed { result: Arc::new(result), resolution: None },
     };
     let write_id = WriteId(Uuid::from_u128(u128::from(number) + 1));

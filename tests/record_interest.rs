@@ -32,6 +32,7 @@ fn kept(attempt: u32, attempts_before_budget: u32, phase: Phase) -> Kept {
         checkpoints: Checkpoints::default(),
         labels: Labels::default(),
         traceparent: None,
+        probe: None,
         phase,
     }
 }

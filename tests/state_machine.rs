@@ -87,6 +87,7 @@ fn kept(phase: Phase) -> Kept {
         checkpoints: Checkpoints::default(),
         labels: Labels::default(),
         traceparent: None,
+        probe: None,
         phase,
     }
 }

@@ -13,6 +13,10 @@ use super::time::Timestamp;
 const RECLAIM_GRACE: Duration = Duration::from_hours(1);
 
 /// Everything that is stored of a key.
+#[cfg_attr(
+    feature = "test-support",
+    allow(clippy::large_enum_variant, reason = "the probe alone makes it larger than clippy likes")
+)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
     /// An attempt and what became of it.
@@ -61,6 +65,10 @@ pub struct Kept {
     pub traceparent: Option<Traceparent>,
     /// How far the attempt got.
     pub phase: Phase,
+    /// What a later release may come to keep: in tests, servers of two releases work side by side on one store, and
+    /// nothing drops it. Nothing depends on it.
+    #[cfg(feature = "test-support")]
+    pub probe: Option<u64>,
 }
 
 /// How far an attempt got, by its own word.

@@ -21,7 +21,7 @@ use self::directory::DataDirectory;
 use self::engine::Engine;
 use self::journal_check::sync_directory;
 use self::recent::Recent;
-use super::record_codec::{Head, decode, decode_head, encode_into};
+use super::record_codec::{Codec, Head};
 use super::{Cursor, Freshness, Page, Put, Scan, Scope, Store, StoreError, Versioned, Write, WriteId};
 use crate::domain::{Key, Record, Tenant, Timestamp};
 
@@ -36,6 +36,8 @@ pub use directory::DirectoryError;
 pub use journal_check::JournalError;
 pub use settings::Settings;
 
+/// Nobody else reads or writes the directory.
+const CODEC: Codec = Codec::LATEST;
 /// The most bytes of records in a page.
 const PAGE_BYTES: usize = 8 * 1024 * 1024;
 /// The most rows that one request to the committer reclaims, so that writes wait little behind it.
@@ -198,7 +200,7 @@ impl Shared {
 
     fn decode(&self, bytes: &UserValue) -> Result<Versioned, String> {
         self.stats.records_read.fetch_add(1, Ordering::Relaxed);
-        decode(bytes).map_err(|error| error.to_string())
+        CODEC.decode(bytes).map_err(|error| error.to_string())
     }
 }
 
@@ -355,7 +357,7 @@ fn encoded(write_id: WriteId, record: &Arc<Record>) -> Next {
     const KEPT_BYTES: usize = 64 * 1024;
     let value = BUFFER.with_borrow_mut(|buffer| {
         buffer.clear();
-        encode_into(write_id, record, buffer);
+        CODEC.encode_into(write_id, record, buffer);
         let value = UserValue::from(buffer.as_slice());
         buffer.shrink_to(KEPT_BYTES);
         value
@@ -404,7 +406,7 @@ fn page(shared: &Shared, engine: &Engine, scan: &Scan) -> Result<Page, String> {
                 let key = key?;
                 // A record that was settled or reclaimed since its key was read is no longer open.
                 let Some(value) = engine.get(&key)? else { continue };
-                if decode_head(&value).map_err(|error| error.to_string())?.open && add(&key, &value)? {
+                if CODEC.decode_head(&value).map_err(|error| error.to_string())?.open && add(&key, &value)? {
                     break;
                 }
             }

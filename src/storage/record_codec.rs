@@ -1,8 +1,12 @@
 //! Records as bytes: a format version, then a protobuf message of our own.
 //!
-//! A later minor change adds fields, which older code skips. A change that older code must not skip raises
-//! [`FORMAT_VERSION`], and older code then refuses the record.
+//! Whoever changes a record rewrites it whole, and would drop a field that it does not know. So every new field raises
+//! the format, and a semel refuses a record whose format is later than those it knows. In a correct upgrade it never
+//! meets one: servers go on writing the format that all of them know until every one runs the new release, and only
+//! then is the format to write raised. A server that does not know of the raise yet drops nothing either: a record that
+//! holds a field of a later format is written in that format, whichever it was told to write.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,20 +20,72 @@ use crate::domain::{
     Header, Kept, Labels, Note, OnLostLease, OperationResult, Outcome, Phase, Record, Timestamp, Traceparent,
 };
 
-/// The format that [`encode`] writes, and the latest that [`decode`] reads.
-pub const FORMAT_VERSION: u8 = 1;
+mod wire;
+
+/// The number of a record format, from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FormatVersion(u8);
+
+impl FormatVersion {
+    /// The first there was.
+    pub const FIRST: Self = Self(1);
+    /// The latest that this release knows.
+    pub const LATEST: Self = Self(1);
+    /// What the release after this one might write: records have one more field, [`Kept::probe`].
+    #[cfg(feature = "test-support")]
+    pub const NEXT: Self = Self(2);
+
+    /// The format of this number; there is none of number 0.
+    pub const fn new(number: u8) -> Option<Self> {
+        if number == 0 { None } else { Some(Self(number)) }
+    }
+
+    /// The number.
+    pub const fn get(self) -> u8 {
+        self.0
+    }
+
+    /// The earliest format that holds all of `record`.
+    fn needed_by(record: &Record) -> Self {
+        #[cfg(feature = "test-support")]
+        if matches!(record, Record::Kept(Kept { probe: Some(_), .. })) {
+            return Self::NEXT;
+        }
+        // Every field so far is of the first format.
+        let _ = record;
+        Self::FIRST
+    }
+}
+
+impl fmt::Display for FormatVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// Why records of a format cannot be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("records are to be written in format version {asked}, and this semel writes versions 1 to {latest}")]
+pub struct UnknownFormat {
+    /// The version asked for.
+    pub asked: FormatVersion,
+    /// The latest that there is.
+    pub latest: FormatVersion,
+}
 
 /// Why bytes are not a record. Says nothing of what is in them.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// A later semel wrote it.
     #[error(
-        "the record has format version {found}, and this semel reads versions 1 to {FORMAT_VERSION}: \
+        "the record has format version {found}, and this semel reads versions 1 to {latest}: \
          run the semel that wrote it, or a later one"
     )]
     LaterFormat {
         /// The version it has.
-        found: u8,
+        found: FormatVersion,
+        /// The latest that is read.
+        latest: FormatVersion,
     },
     /// It is not what any semel wrote.
     #[error("the record is damaged: {0}")]
@@ -60,233 +116,71 @@ impl Head {
     }
 }
 
-/// Appends `record`, made by `write_id`, to `bytes`.
-pub fn encode_into(write_id: WriteId, record: &Record, bytes: &mut Vec<u8>) {
-    let message = wire::Stored::of(write_id, record);
-    bytes.reserve(1 + message.encoded_len());
-    bytes.push(FORMAT_VERSION);
-    message.encode_raw(bytes);
+/// Writes records in one format, and reads those of every format up to the latest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Codec {
+    latest: FormatVersion,
+    writes: FormatVersion,
 }
 
-/// `record`, made by `write_id`, as bytes.
-pub fn encode(write_id: WriteId, record: &Record) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    encode_into(write_id, record, &mut bytes);
-    bytes
-}
+impl Codec {
+    /// What one process that has its store for itself uses: it writes the latest format.
+    pub const LATEST: Self = Self { latest: FormatVersion::LATEST, writes: FormatVersion::LATEST };
 
-/// Reads back what [`encode`] wrote. Nothing that comes back shares memory with `bytes`.
-pub fn decode(bytes: &[u8]) -> Result<Versioned, DecodeError> {
-    wire::Stored::decode(body(bytes)?)
-        .map_err(|error| DecodeError::damaged(error.to_string()))?
-        .into_versioned()
-}
+    /// The codec of a release after this one.
+    #[cfg(feature = "test-support")]
+    pub const NEXT: Self = Self { latest: FormatVersion::NEXT, writes: FormatVersion::NEXT };
 
-/// Reads the head alone, whatever the size of the record.
-pub fn decode_head(bytes: &[u8]) -> Result<Head, DecodeError> {
-    let head = wire::Head::decode(body(bytes)?).map_err(|error| DecodeError::damaged(error.to_string()))?;
-    Ok(Head {
-        write_id: WriteId(Uuid::from_u64_pair(head.write_id_high, head.write_id_low)),
-        reclaim_at: Timestamp::from_micros(head.reclaim_at),
-        open: head.open,
-    })
-}
-
-fn body(bytes: &[u8]) -> Result<&[u8], DecodeError> {
-    match bytes.split_first() {
-        Some((&FORMAT_VERSION, body)) => Ok(body),
-        Some((0, _)) => Err(DecodeError::damaged("it has format version 0, which no semel writes")),
-        Some((&found, _)) => Err(DecodeError::LaterFormat { found }),
-        None => Err(DecodeError::damaged("it is empty")),
-    }
-}
-
-/// The messages. A tag that was used is never used for anything else.
-mod wire {
-    use std::collections::BTreeMap;
-
-    use super::Bytes;
-
-    /// The first fields of [`Stored`]; the rest is skipped unread.
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub(super) struct Head {
-        #[prost(fixed64, tag = "1")]
-        pub(super) write_id_high: u64,
-        #[prost(fixed64, tag = "2")]
-        pub(super) write_id_low: u64,
-        #[prost(fixed64, tag = "3")]
-        pub(super) reclaim_at: u64,
-        #[prost(bool, tag = "4")]
-        pub(super) open: bool,
+    /// The same, but that it writes `version`, which the servers beside this one read too.
+    pub fn writing(self, version: FormatVersion) -> Result<Self, UnknownFormat> {
+        if version > self.latest {
+            return Err(UnknownFormat { asked: version, latest: self.latest });
+        }
+        Ok(Self { writes: version, ..self })
     }
 
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub(super) struct Stored {
-        #[prost(fixed64, tag = "1")]
-        pub(super) write_id_high: u64,
-        #[prost(fixed64, tag = "2")]
-        pub(super) write_id_low: u64,
-        #[prost(fixed64, tag = "3")]
-        pub(super) reclaim_at: u64,
-        #[prost(bool, tag = "4")]
-        pub(super) open: bool,
-        #[prost(oneof = "Record", tags = "5, 6")]
-        pub(super) record: Option<Record>,
+    /// Appends `record`, made by `write_id`, to `bytes`.
+    pub fn encode_into(self, write_id: WriteId, record: &Record, bytes: &mut Vec<u8>) {
+        let message = wire::Stored::of(write_id, record);
+        bytes.reserve(1 + message.encoded_len());
+        bytes.push(self.writes.max(FormatVersion::needed_by(record)).0);
+        message.encode_raw(bytes);
     }
 
-    #[allow(clippy::large_enum_variant, reason = "it lives only while it is encoded or decoded")]
-    #[derive(Clone, PartialEq, prost::Oneof)]
-    pub(super) enum Record {
-        #[prost(message, tag = "5")]
-        Kept(Kept),
-        #[prost(message, tag = "6")]
-        Forgotten(Forgotten),
+    /// `record`, made by `write_id`, as bytes.
+    pub fn encode(self, write_id: WriteId, record: &Record) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.encode_into(write_id, record, &mut bytes);
+        bytes
     }
 
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub(super) struct Forgotten {
-        #[prost(int64, tag = "1")]
-        pub(super) fence: i64,
-        #[prost(uint64, tag = "2")]
-        pub(super) changed_at: u64,
-        #[prost(uint64, tag = "3")]
-        pub(super) reclaim_at: u64,
+    /// Reads back what [`Self::encode`] wrote. Nothing that comes back shares memory with `bytes`.
+    pub fn decode(self, bytes: &[u8]) -> Result<Versioned, DecodeError> {
+        wire::Stored::decode(self.body(bytes)?)
+            .map_err(|error| DecodeError::damaged(error.to_string()))?
+            .into_versioned()
     }
 
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub(super) struct Kept {
-        #[prost(int64, tag = "1")]
-        pub(super) fence: i64,
-        #[prost(uint32, tag = "2")]
-        pub(super) attempt: u32,
-        #[prost(fixed64, tag = "3")]
-        pub(super) attempt_id_high: u64,
-        #[prost(fixed64, tag = "4")]
-        pub(super) attempt_id_low: u64,
-        #[prost(uint32, tag = "5")]
-        pub(super) attempts_before_budget: u32,
-        #[prost(bytes = "bytes", optional, tag = "6")]
-        pub(super) fingerprint: Option<Bytes>,
-        #[prost(uint64, tag = "7")]
-        pub(super) first_seen_at: u64,
-        #[prost(uint64, tag = "8")]
-        pub(super) changed_at: u64,
-        #[prost(uint64, tag = "9")]
-        pub(super) expires_at: u64,
-        #[prost(message, optional, tag = "10")]
-        pub(super) retention: Option<Length>,
-        #[prost(message, repeated, tag = "11")]
-        pub(super) checkpoints: Vec<Checkpoint>,
-        #[prost(btree_map = "string, string", tag = "12")]
-        pub(super) labels: BTreeMap<String, String>,
-        #[prost(string, optional, tag = "13")]
-        pub(super) traceparent: Option<String>,
-        #[prost(oneof = "Phase", tags = "14, 15, 16")]
-        pub(super) phase: Option<Phase>,
+    /// Reads the head alone, whatever the size of the record.
+    pub fn decode_head(self, bytes: &[u8]) -> Result<Head, DecodeError> {
+        let head =
+            wire::Head::decode(self.body(bytes)?).map_err(|error| DecodeError::damaged(error.to_string()))?;
+        Ok(Head {
+            write_id: WriteId(Uuid::from_u64_pair(head.write_id_high, head.write_id_low)),
+            reclaim_at: Timestamp::from_micros(head.reclaim_at),
+            open: head.open,
+        })
     }
 
-    #[derive(Clone, PartialEq, prost::Oneof)]
-    pub(super) enum Phase {
-        #[prost(message, tag = "14")]
-        InProgress(InProgress),
-        #[prost(message, tag = "15")]
-        Completed(Completed),
-        #[prost(message, tag = "16")]
-        Released(Released),
-    }
-
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub(super) struct InProgress {
-        #[prost(uint64, tag = "1")]
-        pub(super) lease_end: u64,
-        #[prost(message, optional, tag = "2")]
-        pub(super) lease: Option<Length>,
-        #[prost(enumeration = "OnLostLease", tag = "3")]
-        pub(super) on_lost_lease: i32,
-        #[prost(message, optional, tag = "4")]
-        pub(super) given_up: Option<GivenUp>,
-    }
-
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub(super) struct GivenUp {
-        #[prost(uint64, tag = "1")]
-        pub(super) at: u64,
-        #[prost(uint64, tag = "2")]
-        pub(super) pause_until: u64,
-        #[prost(string, tag = "3")]
-        pub(super) detail: String,
-    }
-
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub(super) struct Completed {
-        #[prost(enumeration = "Outcome", tag = "1")]
-        pub(super) outcome: i32,
-        #[prost(sint32, tag = "2")]
-        pub(super) code: i32,
-        #[prost(string, tag = "3")]
-        pub(super) content_type: String,
-        #[prost(message, repeated, tag = "4")]
-        pub(super) headers: Vec<Header>,
-        #[prost(bytes = "bytes", tag = "5")]
-        pub(super) payload: Bytes,
-        #[prost(bool, tag = "6")]
-        pub(super) payload_omitted: bool,
-        #[prost(string, optional, tag = "7")]
-        pub(super) resolution: Option<String>,
-    }
-
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub(super) struct Released {
-        #[prost(uint64, tag = "1")]
-        pub(super) pause_until: u64,
-        #[prost(string, tag = "2")]
-        pub(super) detail: String,
-        #[prost(string, optional, tag = "3")]
-        pub(super) resolution: Option<String>,
-    }
-
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub(super) struct Header {
-        #[prost(string, tag = "1")]
-        pub(super) name: String,
-        #[prost(bytes = "bytes", tag = "2")]
-        pub(super) value: Bytes,
-    }
-
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub(super) struct Checkpoint {
-        #[prost(string, tag = "1")]
-        pub(super) name: String,
-        #[prost(bytes = "bytes", tag = "2")]
-        pub(super) value: Bytes,
-        #[prost(int64, tag = "3")]
-        pub(super) fence: i64,
-    }
-
-    #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
-    pub(super) struct Length {
-        #[prost(uint64, tag = "1")]
-        pub(super) seconds: u64,
-        #[prost(uint32, tag = "2")]
-        pub(super) nanos: u32,
-    }
-
-    /// Zero is no value, so that a missing field shows.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, prost::Enumeration)]
-    #[repr(i32)]
-    pub(super) enum OnLostLease {
-        Missing = 0,
-        Rerun = 1,
-        MarkUnknown = 2,
-    }
-
-    /// Zero is no value, so that a missing field shows.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, prost::Enumeration)]
-    #[repr(i32)]
-    pub(super) enum Outcome {
-        Missing = 0,
-        Success = 1,
-        Failure = 2,
+    fn body(self, bytes: &[u8]) -> Result<&[u8], DecodeError> {
+        let (&number, body) = bytes.split_first().ok_or_else(|| DecodeError::damaged("it is empty"))?;
+        match FormatVersion::new(number) {
+            None => Err(DecodeError::damaged("it has format version 0, which no semel writes")),
+            Some(found) if found > self.latest => {
+                Err(DecodeError::LaterFormat { found, latest: self.latest })
+            }
+            Some(_) => Ok(body),
+        }
     }
 }
 
@@ -352,6 +246,8 @@ impl wire::Kept {
                 .collect(),
             labels: kept.labels.pairs().clone(),
             traceparent: kept.traceparent.as_ref().map(|parent| parent.as_str().to_owned()),
+            #[cfg(feature = "test-support")]
+            probe: kept.probe,
             phase: Some(match &kept.phase {
                 Phase::InProgress { lease_end, lease, on_lost_lease, given_up } => {
                     wire::Phase::InProgress(wire::InProgress {
@@ -419,6 +315,8 @@ impl wire::Kept {
                         .ok_or_else(|| DecodeError::damaged("its traceparent is malformed"))
                 })
                 .transpose()?,
+            #[cfg(feature = "test-support")]
+            probe: self.probe,
             phase: self.phase.ok_or_else(|| DecodeError::damaged("it has no phase"))?.into_phase()?,
         })
     }

@@ -130,6 +130,8 @@ impl Begin {
             checkpoints: previous.map_or_else(Checkpoints::default, |previous| previous.checkpoints.clone()),
             labels: self.labels.clone(),
             traceparent: self.traceparent.clone(),
+            #[cfg(feature = "test-support")]
+            probe: previous.and_then(|previous| previous.probe),
             phase: Phase::InProgress {
                 lease_end,
                 lease,

@@ -86,6 +86,7 @@ impl Samples {
             checkpoints: Checkpoints::default(),
             labels: Labels::default(),
             traceparent: None,
+            probe: None,
             phase,
         })
     }
@@ -261,7 +262,7 @@ impl Samples {
             checkpoints: Checkpoints::from_stored(points.collect()).expect("within bounds"),
             labels: Labels::new(labels).expect("within bounds"),
             traceparent: Traceparent::parse("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
-            phase: kept.phase,
+            ..kept
         }
     }
 

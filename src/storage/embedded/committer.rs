@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 use fjall::{UserKey, UserValue};
 use tokio::sync::oneshot;
 
-use super::Shared;
 use super::engine::{Batch, CommitError, Engine, parse_reclaim_key};
+use super::{CODEC, Shared};
 use crate::domain::{Record, Timestamp};
-use crate::storage::record_codec::{Head, decode_head};
+use crate::storage::record_codec::Head;
 use crate::storage::{Expected, StoreError, Versioned};
 
 /// The most requests in a group, and the most bytes of records.
@@ -392,7 +392,7 @@ impl Committer {
                     }
                     None => match engine.get(key)? {
                         Some(bytes) => {
-                            let head = decode_head(&bytes).map_err(|error| error.to_string())?;
+                            let head = CODEC.decode_head(&bytes).map_err(|error| error.to_string())?;
                             Some((head, Current::Stored(bytes)))
                         }
                         None => None,
