@@ -7,6 +7,8 @@ mod batch;
 mod listing;
 mod replay_cache;
 mod single_flight;
+mod store_calls;
+mod time_left;
 mod waiters;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,10 +18,11 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
 
 use self::replay_cache::{Recent, ReplayCache};
-use self::single_flight::{Flight, InFlight, Lanes, Seen};
+use self::single_flight::{Flight, Lanes, Seen};
+use self::store_calls::{Sent, report};
+use self::time_left::{AnswerBy, after, hold_until};
 use self::waiters::Waiters;
 use crate::domain::{
     Begin, BeginAnswer, Clock, Command, InProgressAnswer, Key, Phase, Policy, Record, Refusal, Timestamp,
@@ -118,6 +121,20 @@ pub struct Begun {
     pub waited: Duration,
 }
 
+/// What holds for one call, whatever it asks.
+#[derive(Clone, Copy, Debug)]
+struct Terms {
+    /// Its place among the arrivals and store calls of its lane.
+    arrived: u64,
+    /// When it is answered at the latest.
+    answer_by: AnswerBy,
+    /// It knows that there is something to be read.
+    reads_first: bool,
+    /// It may put its own in the place of a record that was seen before it arrived. A Begin does so only where nobody
+    /// else writes: elsewhere the owner may have renewed, and a read costs the store less than a refused write.
+    takes_over_on_a_guess: bool,
+}
+
 /// Decides calls, and stores what was decided before it is said.
 #[derive(Debug)]
 pub struct Coordinator {
@@ -129,21 +146,28 @@ pub struct Coordinator {
     recent: Recent,
     waiters: Waiters,
     draining: CancellationToken,
+    /// How much after the end of a lease this server takes over for those whom it holds. Servers differ in it, so that
+    /// the later ones find by a read that it is done.
+    turn_among_servers: Duration,
     settings: Settings,
 }
 
 impl Coordinator {
     /// A coordinator on `store`; equal seeds, clocks and calls give equal histories.
     pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, seed: u64, settings: Settings) -> Self {
+        let mut random = StdRng::seed_from_u64(seed);
+        let turn_among_servers =
+            settings.poll.map_or(Duration::ZERO, |poll| poll.first.mul_f64(random.random_range(0.0..1.0)));
         Self {
             store,
             clock,
-            random: Mutex::new(StdRng::seed_from_u64(seed)),
+            random: Mutex::new(random),
             lanes: Lanes::default(),
             replay_cache: ReplayCache::new(settings.replay_cache_bytes, settings.replay_cache_max_age),
             recent: Recent::new(settings.recent_bytes),
             waiters: Waiters::new(settings.max_waiters),
             draining: CancellationToken::new(),
+            turn_among_servers,
             settings,
         }
     }
@@ -169,18 +193,22 @@ impl Coordinator {
         if let Some(answer) = self.replay(call) {
             return Ok(Begun { answer, waited: Duration::ZERO });
         }
-        let until = waiters::hold_until(began, call.wait.min(call.policy.max_wait), call.deadline);
+        let until = hold_until(began, call.wait.min(call.policy.max_wait), call.deadline);
         let lane = self.lanes.enter(call.key);
-        let mut arrived = lane.arrive();
+        let mut terms = Terms {
+            arrived: lane.arrive(),
+            answer_by: AnswerBy::of(call.deadline),
+            reads_first: call.retry,
+            takes_over_on_a_guess: self.settings.poll.is_none(),
+        };
         let mut permit = None;
         let mut poll = self.settings.poll.map(|poll| poll.first);
         loop {
-            let mut turn = lane.turn().await;
+            let turn = terms.answer_by.bound(lane.turn()).await;
+            let mut turn = turn.ok_or(CallError::StoreUnavailable)?;
             // Before the decision, so that a caller never counts its lease to end later than it does.
             let waited = if permit.is_some() { began.elapsed() } else { Duration::ZERO };
-            let answer = self
-                .in_turn(&mut turn, call.key, call.begin, call.policy, arrived, call.deadline, call.retry)
-                .await?;
+            let answer = self.in_turn(&mut turn, call.key, call.begin, call.policy, terms).await?;
             let BeginAnswer::InProgress(running) = answer else {
                 return Ok(Begun { answer, waited });
             };
@@ -192,13 +220,19 @@ impl Coordinator {
             }
             // Registered while the turn is held: no transition can come between the decision and the wait.
             let changed = turn.changed();
-            arrived = lane.arrive();
+            terms.arrived = lane.arrive();
             drop(turn);
-            let by_time = waiters::after(running.changes_at.since(self.clock.now()));
-            let by_poll = poll.map_or(until, |pause| waiters::after(self.jittered(pause)));
+            let left = running.changes_at.since(self.clock.now());
+            let pause = poll.map(|pause| self.jittered(pause)).filter(|pause| *pause < left);
+            let look_again = after(pause.unwrap_or(left + self.turn_among_servers));
             tokio::select! {
                 () = changed => {}
-                () = tokio::time::sleep_until(by_time.min(by_poll).min(until)) => {}
+                () = tokio::time::sleep_until(look_again.min(until)) => {
+                    if poll.is_some() && pause.is_none() {
+                        // It is about to take over: what was read while the lease ran is too old for that.
+                        terms.arrived = lane.arrive();
+                    }
+                }
                 () = self.draining.cancelled() => {}
             }
             if Instant::now() >= until || self.draining.is_cancelled() {
@@ -217,9 +251,14 @@ impl Coordinator {
         deadline: Option<Instant>,
     ) -> Result<C::Answer, CallError> {
         let lane = self.lanes.enter(key);
-        let arrived = lane.arrive();
-        let mut turn = lane.turn().await;
-        self.in_turn(&mut turn, key, command, policy, arrived, deadline, false).await
+        let terms = Terms {
+            arrived: lane.arrive(),
+            answer_by: AnswerBy::of(deadline),
+            reads_first: false,
+            takes_over_on_a_guess: true,
+        };
+        let turn = terms.answer_by.bound(lane.turn()).await;
+        self.in_turn(&mut turn.ok_or(CallError::StoreUnavailable)?, key, command, policy, terms).await
     }
 
     fn replay(&self, call: &BeginCall<'_>) -> Option<BeginAnswer> {
@@ -236,55 +275,78 @@ impl Coordinator {
         Begun { answer: BeginAnswer::InProgress(running), waited: began.elapsed() }
     }
 
-    /// One caller's turn on a key: decides on what is seen, and looks or writes until that is good enough.
-    ///
-    /// What was seen before this call arrived serves only as a guess: a write on it is checked by its
-    /// condition, and an answer that changes nothing is given only on a store call that began after `arrived`.
-    #[allow(clippy::too_many_arguments, reason = "one private door for two public ones")]
+    /// One caller's turn on a key. An error says honestly whether something may have been written.
     async fn in_turn<C: Command>(
         &self,
         turn: &mut Flight<'_>,
         key: &Key,
         command: &C,
         policy: &Policy,
-        arrived: u64,
-        deadline: Option<Instant>,
-        read_first: bool,
+        terms: Terms,
     ) -> Result<C::Answer, CallError> {
+        let mut sent = Sent::default();
+        let answer = self.take_turn(turn, key, command, policy, terms, &mut sent).await;
+        answer.map_err(|error| sent.honest(error))
+    }
+
+    /// Decides on what is seen, and looks or writes until that is good enough.
+    ///
+    /// What was seen before this call arrived serves only as a guess: a write on it is checked by its
+    /// condition, and an answer that changes nothing is given only on a store call that began after the call arrived.
+    async fn take_turn<C: Command>(
+        &self,
+        turn: &mut Flight<'_>,
+        key: &Key,
+        command: &C,
+        policy: &Policy,
+        terms: Terms,
+        sent: &mut Sent,
+    ) -> Result<C::Answer, CallError> {
+        let Terms { arrived, answer_by, .. } = terms;
         if turn.seen().is_none() {
-            turn.guess(self.recent.get(key));
+            turn.guess(self.recent.get(key).or_else(|| self.replay_cache.last_seen(key)));
         }
-        if read_first && !turn.is_fresh(arrived) {
-            self.look(turn, key, Freshness::Acknowledged).await?;
+        if terms.reads_first && !turn.is_fresh(arrived) {
+            self.look(turn, key, Freshness::Acknowledged, answer_by).await?;
         }
         let mut conflicts = 0_u32;
         loop {
             let seen = turn.seen().cloned().unwrap_or_default();
+            let fresh = turn.is_fresh(arrived);
             let record = seen.current.as_ref().map(|current| &*current.record);
             match decide(record, command, policy, self.clock.now()) {
                 Transition::Unchanged(answer) => {
-                    let stops_owner = C::REFUSAL_STOPS_OWNER && answer.is_err();
-                    if !turn.is_fresh(arrived) || (stops_owner && !seen.serial) {
-                        let freshness = if stops_owner { Freshness::Serial } else { Freshness::Acknowledged };
-                        self.look(turn, key, freshness).await?;
-                        continue;
+                    if !fresh {
+                        self.look(turn, key, Freshness::Acknowledged, answer_by).await?;
+                    } else if C::REFUSAL_STOPS_OWNER && answer.is_err() && !seen.serial {
+                        // Only a refusal that a plain read bears out is worth a serial one.
+                        self.look(turn, key, Freshness::Serial, answer_by).await?;
+                    } else {
+                        return answer.map_err(CallError::Refused);
                     }
-                    return answer.map_err(CallError::Refused);
+                }
+                Transition::Change { .. } if !fresh && record.is_some() && !terms.takes_over_on_a_guess => {
+                    self.look(turn, key, Freshness::Acknowledged, answer_by).await?;
                 }
                 Transition::Change { next, answer } => {
                     let next = Versioned { write_id: self.new_write_id(), record: Arc::new(next) };
                     let write = Write::new(key.clone(), seen.current.as_ref(), next.clone(), policy);
                     let began = turn.begin_store_call();
-                    match self.write(write, turn, deadline).await {
+                    match self.write(write, turn, answer_by, sent).await {
                         Ok(Put::Applied) => {
                             self.remember(key, Some(&next));
-                            turn.applied(Seen { current: Some(next), began, serial: true });
+                            turn.saw(Seen { current: Some(next), began, serial: true });
                             return Ok(answer);
                         }
                         Ok(Put::Conflict(current)) => {
                             self.remember(key, current.as_ref());
                             turn.saw(Seen { current, began, serial: true });
-                            self.back_off(conflicts, deadline).await;
+                            // What the first refusal brought back is often an answer, and else worth a try at once.
+                            if conflicts > 0 {
+                                self.back_off(conflicts, answer_by).await;
+                                // Whoever won before has had time to win again.
+                                self.look(turn, key, Freshness::Acknowledged, answer_by).await?;
+                            }
                             conflicts += 1;
                         }
                         Err(error) => {
@@ -298,62 +360,12 @@ impl Coordinator {
         }
     }
 
-    async fn look(&self, turn: &mut Flight<'_>, key: &Key, freshness: Freshness) -> Result<(), CallError> {
-        let began = turn.begin_store_call();
-        let current = self.store.get(key, freshness).await.map_err(report)?;
-        self.remember(key, current.as_ref());
-        turn.saw(Seen { current, began, serial: freshness == Freshness::Serial });
-        Ok(())
-    }
-
-    /// Sends `write` until its outcome is known, or its time is over.
-    async fn write(
-        &self,
-        write: Write,
-        turn: &Flight<'_>,
-        deadline: Option<Instant>,
-    ) -> Result<Put, CallError> {
-        let in_flight = InFlight::new(self.store.clone(), write, turn.wake());
-        let put = self.settle(in_flight.write(), deadline).await;
-        in_flight.answered();
-        put
-    }
-
-    async fn settle(&self, write: &Write, deadline: Option<Instant>) -> Result<Put, CallError> {
-        let settle_by = waiters::after(self.settings.settle_within);
-        let settle_by = deadline.map_or(settle_by, |deadline| settle_by.min(deadline));
-        let mut unknown = false;
-        let mut pause = Duration::from_millis(5);
-        loop {
-            let error = match self.store.compare_and_put(write).await {
-                Ok(Put::Conflict(Some(current))) if current.write_id == write.write_id => {
-                    return Ok(Put::Applied);
-                }
-                Ok(put) => return Ok(put),
-                // Once a send was unknown, a later refusal says nothing about the first.
-                Err(StoreError::OutcomeUnknown(cause)) => {
-                    unknown = true;
-                    StoreError::OutcomeUnknown(cause)
-                }
-                Err(error) if unknown => error,
-                Err(error) => return Err(report(error)),
-            };
-            let wake = waiters::after(self.jittered(pause));
-            if wake >= settle_by {
-                warn!(%error, "a write's outcome stays unknown");
-                return Err(CallError::StoreOutcomeUnknown);
-            }
-            tokio::time::sleep_until(wake).await;
-            pause = (pause * 2).min(Duration::from_millis(500));
-        }
-    }
-
     /// Keeps what is now known of `key`, each kind in its own cache.
     fn remember(&self, key: &Key, current: Option<&Versioned>) {
         match current {
             Some(current) if is_completed(&current.record) => {
                 self.recent.forget(key);
-                self.replay_cache.keep(key, &current.record);
+                self.replay_cache.keep(key, current);
             }
             Some(current) => {
                 self.replay_cache.forget(key);
@@ -364,16 +376,6 @@ impl Coordinator {
                 self.recent.forget(key);
             }
         }
-    }
-
-    /// Lets other servers finish when they keep winning.
-    async fn back_off(&self, conflicts: u32, deadline: Option<Instant>) {
-        if conflicts == 0 {
-            return;
-        }
-        let longest = Duration::from_millis(1 << conflicts.min(7));
-        let wake = waiters::after(self.jittered(longest));
-        tokio::time::sleep_until(deadline.map_or(wake, |deadline| wake.min(deadline))).await;
     }
 
     fn jittered(&self, pause: Duration) -> Duration {
@@ -403,21 +405,6 @@ fn not_listed(listed: Scope) -> &'static str {
         Scope::Open | Scope::All => {
             "this store lists records that are not completed alone: ask for one of the states IN_PROGRESS, UNRESOLVED, \
              RELEASED and LEASE_LOST, or look a single key up with Lookup"
-        }
-    }
-}
-
-/// Logs the cause, which is not for callers, and keeps the kind.
-fn report(error: StoreError) -> CallError {
-    match error {
-        StoreError::NotListed { listed } => CallError::NotListed { listed },
-        StoreError::Unavailable(cause) => {
-            warn!(cause, "the store is unavailable");
-            CallError::StoreUnavailable
-        }
-        StoreError::OutcomeUnknown(cause) => {
-            warn!(cause, "a write's outcome is unknown");
-            CallError::StoreOutcomeUnknown
         }
     }
 }

@@ -2,125 +2,27 @@
 
 #[path = "support/fixtures.rs"]
 mod fixtures;
+#[path = "support/simulated.rs"]
+mod simulated;
 #[path = "support/timed_store.rs"]
 mod timed_store;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use fixtures::{TestClock, begin, key, result};
+use fixtures::{TestClock, begin, key};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use semel::coordinator::{BeginCall, Begun, CallError, Coordinator, Poll, Settings, in_key_order};
+use semel::coordinator::{BeginCall, CallError, Coordinator, Poll, Settings, in_key_order};
 use semel::domain::{
-    Abort, AttemptId, Begin, BeginAnswer, Complete, Completed, Detail, Disposition, Fence, Fingerprint,
-    Forget, Kept, Lookup, Phase, Policy, PositiveDuration, Refusal, Renew, Started,
+    Begin, BeginAnswer, Fingerprint, Forget, Phase, Policy, PositiveDuration, Refusal, Renew,
 };
 use semel::storage::Store;
 use semel::storage::memory::MemoryStore;
+use simulated::{MILLI, SECOND, Server, settle};
 use timed_store::{Faults, TimedStore};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use uuid::Uuid;
-
-const MILLI: Duration = Duration::from_millis(1);
-const SECOND: Duration = Duration::from_secs(1);
-
-/// A coordinator on a memory store whose calls take a millisecond.
-struct Server {
-    coordinator: Arc<Coordinator>,
-    store: Arc<TimedStore>,
-    policy: Policy,
-}
-
-impl Server {
-    fn new() -> Self {
-        Self::with(Settings::default(), Faults::default())
-    }
-
-    fn with(settings: Settings, faults: Faults) -> Self {
-        Self::on(Arc::new(MemoryStore::new()), 1, Duration::ZERO, settings, faults)
-    }
-
-    fn on(memory: Arc<dyn Store>, seed: u64, ahead: Duration, settings: Settings, faults: Faults) -> Self {
-        let store = TimedStore::new(memory, MILLI, seed, faults);
-        let coordinator = Arc::new(Coordinator::new(store.clone(), TestClock::new(ahead), seed, settings));
-        Self { coordinator, store, policy: Policy::default() }
-    }
-
-    async fn begin(&self, name: &str, begin: &Begin) -> Result<BeginAnswer, CallError> {
-        Ok(self.begin_waiting(name, begin, Duration::ZERO, None).await?.answer)
-    }
-
-    async fn begin_waiting(
-        &self,
-        name: &str,
-        begin: &Begin,
-        wait: Duration,
-        deadline: Option<Instant>,
-    ) -> Result<Begun, CallError> {
-        let key = key(name);
-        let call = BeginCall { key: &key, begin, policy: &self.policy, wait, deadline, retry: false };
-        self.coordinator.begin(&call).await
-    }
-
-    async fn start(&self, name: &str, attempt: u128) -> Started {
-        match self.begin(name, &begin(attempt)).await.unwrap() {
-            BeginAnswer::Started(started) => started,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    async fn complete(
-        &self,
-        name: &str,
-        attempt: u128,
-        fence: Fence,
-        payload: &str,
-    ) -> Result<Completed, CallError> {
-        let complete = Complete {
-            fence,
-            attempt_id: AttemptId::from_uuid(Uuid::from_u128(attempt)),
-            result: result(payload),
-            retention: None,
-        };
-        self.coordinator.run(&key(name), &complete, &self.policy, None).await
-    }
-
-    async fn release(&self, name: &str, attempt: u128, fence: Fence) {
-        let abort = Abort {
-            fence,
-            attempt_id: AttemptId::from_uuid(Uuid::from_u128(attempt)),
-            disposition: Disposition::Release,
-            detail: Detail::default(),
-            retry_after: Duration::ZERO,
-        };
-        self.coordinator.run(&key(name), &abort, &self.policy, None).await.unwrap();
-    }
-
-    async fn lookup(&self, name: &str) -> Result<Kept, CallError> {
-        self.coordinator.run(&key(name), &Lookup, &self.policy, None).await
-    }
-
-    /// Store calls (reads, writes) that `work` costs.
-    async fn cost<A>(&self, work: impl Future<Output = A>) -> (A, (usize, usize)) {
-        let before = self.store.calls();
-        let answer = work.await;
-        let after = self.store.calls();
-        (answer, (after.0 - before.0, after.1 - before.1))
-    }
-
-    fn share(&self) -> Self {
-        Self { coordinator: self.coordinator.clone(), store: self.store.clone(), policy: self.policy.clone() }
-    }
-}
-
-/// Lets every task that can run do so, without time passing.
-async fn settle() {
-    for _ in 0..100 {
-        tokio::task::yield_now().await;
-    }
-}
 
 #[tokio::test(start_paused = true)]
 async fn a_lifecycle_costs_two_writes_and_its_replay_nothing() {
@@ -476,7 +378,8 @@ async fn a_waiter_learns_what_another_server_did() {
     };
     tokio::time::sleep(10 * SECOND).await;
     let (reads, writes) = here.store.calls();
-    assert!(reads <= 16 && writes <= 1, "polling backs off, by reads alone: {reads} reads, {writes} writes");
+    // 50 ms, doubling up to a second, each less up to half of it at random.
+    assert!(reads <= 25 && writes <= 1, "polling backs off, by reads alone: {reads} reads, {writes} writes");
     elsewhere.complete("k", 1, started.fence, "done").await.unwrap();
     let began = Instant::now();
     let begun = waiter.await.unwrap().unwrap();

@@ -18,7 +18,7 @@ const EXPECTED_ENTRIES: usize = 1024;
 /// Completed records, for replays alone. Bounded in bytes and age.
 #[derive(Debug)]
 pub(super) struct ReplayCache {
-    records: Cache<Key, (Arc<Record>, Instant), ByBytes>,
+    records: Cache<Key, (Versioned, Instant), ByBytes>,
     max_age: Duration,
 }
 
@@ -27,13 +27,19 @@ impl ReplayCache {
         Self { records: Cache::with_weighter(EXPECTED_ENTRIES, max_bytes, ByBytes), max_age }
     }
 
+    /// The record, where it is young enough to be replayed.
     pub(super) fn get(&self, key: &Key) -> Option<Arc<Record>> {
-        let (record, since) = self.records.get(key)?;
-        (since.elapsed() < self.max_age).then_some(record)
+        let (current, since) = self.records.get(key)?;
+        (since.elapsed() < self.max_age).then_some(current.record)
     }
 
-    pub(super) fn keep(&self, key: &Key, record: &Arc<Record>) {
-        self.records.insert(key.clone(), (record.clone(), Instant::now()));
+    /// The record whatever its age: a guess, so that the store is asked by a read and not by a write.
+    pub(super) fn last_seen(&self, key: &Key) -> Option<Versioned> {
+        self.records.get(key).map(|(current, _)| current)
+    }
+
+    pub(super) fn keep(&self, key: &Key, current: &Versioned) {
+        self.records.insert(key.clone(), (current.clone(), Instant::now()));
     }
 
     pub(super) fn forget(&self, key: &Key) {
@@ -67,9 +73,9 @@ impl Recent {
 #[derive(Clone, Debug)]
 struct ByBytes;
 
-impl Weighter<Key, (Arc<Record>, Instant)> for ByBytes {
-    fn weight(&self, key: &Key, (record, _): &(Arc<Record>, Instant)) -> u64 {
-        weight(key, record)
+impl Weighter<Key, (Versioned, Instant)> for ByBytes {
+    fn weight(&self, key: &Key, (current, _): &(Versioned, Instant)) -> u64 {
+        weight(key, &current.record)
     }
 }
 

@@ -102,15 +102,14 @@ impl Flight<'_> {
         *self.seen = Some(Seen { current, ..Seen::default() });
     }
 
-    /// Keeps what a store call found.
+    /// Keeps what a store call found or made, and wakes everyone who waits where that is something else than before:
+    /// it answers them too.
     pub(super) fn saw(&mut self, seen: Seen) {
-        *self.seen = Some(seen);
-    }
-
-    /// Keeps what was just stored, and wakes everyone who waits for a change.
-    pub(super) fn applied(&mut self, seen: Seen) {
-        self.saw(seen);
-        self.lane.changed.notify_waiters();
+        let version = |seen: &Seen| seen.current.as_ref().map(|current| current.write_id);
+        let before = self.seen.replace(seen);
+        if before.as_ref().map(version) != self.seen.as_ref().map(version) {
+            self.lane.changed.notify_waiters();
+        }
     }
 
     /// Forgets what was seen: a write may have changed it. Who waits looks again.

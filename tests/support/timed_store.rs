@@ -1,5 +1,7 @@
 //! A store whose calls take (virtual) time, and may go wrong, as a seed says.
 
+#![allow(dead_code, reason = "each integration test compiles this module, and none uses all of it")]
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -29,6 +31,7 @@ pub(crate) struct TimedStore {
     faults: Mutex<Faults>,
     random: Mutex<StdRng>,
     reads: AtomicUsize,
+    serial_reads: AtomicUsize,
     writes: AtomicUsize,
 }
 
@@ -40,6 +43,7 @@ impl TimedStore {
             faults: Mutex::new(faults),
             random: Mutex::new(StdRng::seed_from_u64(seed)),
             reads: AtomicUsize::new(0),
+            serial_reads: AtomicUsize::new(0),
             writes: AtomicUsize::new(0),
         })
     }
@@ -53,6 +57,11 @@ impl TimedStore {
         (self.reads.load(Ordering::SeqCst), self.writes.load(Ordering::SeqCst))
     }
 
+    /// How many of the reads were serial ones.
+    pub(crate) fn serial_reads(&self) -> usize {
+        self.serial_reads.load(Ordering::SeqCst)
+    }
+
     async fn pass_time(&self) {
         let part = self.random.lock().unwrap().random_range(0.5..1.0);
         tokio::time::sleep(self.takes.mul_f64(part)).await;
@@ -64,6 +73,7 @@ impl TimedStore {
 impl Store for TimedStore {
     async fn get(&self, key: &Key, freshness: Freshness) -> Result<Option<Versioned>, StoreError> {
         self.reads.fetch_add(1, Ordering::SeqCst);
+        self.serial_reads.fetch_add(usize::from(freshness == Freshness::Serial), Ordering::SeqCst);
         let answer = self.inner.get(key, freshness).await;
         self.pass_time().await;
         answer
