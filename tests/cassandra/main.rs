@@ -11,7 +11,11 @@ use cluster::Cluster;
 use tokio::runtime::Runtime;
 
 mod cluster;
+mod database;
 mod harness;
+mod listing;
+mod rows;
+mod schemas;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -20,19 +24,35 @@ mod support;
 enum Nodes {
     /// What it starts itself.
     None,
+    One,
     Three,
 }
 
 type Test = (&'static str, Nodes, fn(&mut Cluster, &Runtime));
 
+macro_rules! test {
+    ($nodes:ident, $module:ident::$name:ident) => {
+        (stringify!($name), Nodes::$nodes, $module::$name)
+    };
+}
+
 /// In the order of their clusters, so that each cluster is started once.
 const TESTS: &[Test] = &[
-    ("nodes_end_with_whoever_started_them", Nodes::None, harness::nodes_end_with_whoever_started_them),
-    (
-        "a_node_stands_still_dies_and_comes_back",
-        Nodes::Three,
-        harness::a_node_stands_still_dies_and_comes_back,
-    ),
+    test!(None, harness::nodes_end_with_whoever_started_them),
+    test!(One, schemas::a_schema_is_applied_once),
+    test!(One, schemas::several_at_once_apply_it_once),
+    test!(One, schemas::what_will_not_do_is_refused),
+    test!(One, rows::a_row_goes_after_its_ttl),
+    test!(One, rows::a_write_costs_one_transaction),
+    test!(One, rows::a_damaged_row_is_repaired),
+    test!(One, rows::an_unreadable_record_is_refused),
+    test!(One, listing::what_may_end_unresolved_is_listed),
+    test!(One, listing::what_is_open_is_listed_where_it_is_asked_for),
+    test!(One, listing::a_hint_is_written_before_its_record),
+    test!(One, listing::settled_attempts_leave_no_hints),
+    test!(One, listing::stale_hints_and_empty_hours_go),
+    test!(One, listing::a_scan_misses_nothing_that_is_taken_over),
+    test!(Three, harness::a_node_stands_still_dies_and_comes_back),
 ];
 
 fn main() -> ExitCode {
@@ -78,6 +98,8 @@ fn start(nodes: Nodes, runtime: &Runtime) -> Cluster {
     let began = Instant::now();
     let cluster = match nodes {
         Nodes::None => Cluster::start(0, ""),
+        // So few tombstones that a listing which reads past many of them fails.
+        Nodes::One => Cluster::start(1, "tombstone_warn_threshold: 200\ntombstone_failure_threshold: 500\n"),
         Nodes::Three => Cluster::start(3, ""),
     };
     runtime.block_on(cluster.until_serving());
