@@ -87,8 +87,9 @@ pub struct Write {
     pub write_id: WriteId,
     /// The record from then on.
     pub next: Arc<Record>,
-    /// The interest in the record that `expected` names; [`Interest::Settled`] for none. Like `becomes`, it is by the
-    /// policy in force at this call: another policy may have said otherwise when that record was written.
+    /// The interest in the record that `expected` names, where it has the fence of `next`; [`Interest::Settled`] where
+    /// it has another or there is none: what was noted of another attempt says nothing of this one. Like `becomes`, it
+    /// is by the policy in force at this call: another may have said otherwise when that record was written.
     pub was: Interest,
     /// The interest in `next`. A store that does not list everything notes by these two what it has to list.
     pub becomes: Interest,
@@ -101,7 +102,9 @@ impl Write {
             key,
             expected: before.map_or(Expected::Absent, |before| Expected::Version(before.write_id)),
             write_id: next.write_id,
-            was: before.map_or(Interest::Settled, |before| before.record.interest(policy)),
+            was: before
+                .filter(|before| before.record.fence() == next.record.fence())
+                .map_or(Interest::Settled, |before| before.record.interest(policy)),
             becomes: next.record.interest(policy),
             next: next.record,
         }

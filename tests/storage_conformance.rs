@@ -4,14 +4,19 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use semel::storage::Store;
-use semel::storage::conformance::{Backend, LEAST_REOPENED, LEAST_SCENARIOS, Report};
+use semel::domain::{Clock, Timestamp};
+use semel::storage::conformance::{Backend, Kind, LEAST_REOPENED, Reclaims, Report, Samples};
 use semel::storage::embedded::{EmbeddedStore, Settings};
 use semel::storage::fault_injecting::FaultInjecting;
 use semel::storage::memory::MemoryStore;
 use semel::storage::metered::{CallOutcome, Metered, Operation};
+use semel::storage::{Scope, Store};
 use tempfile::TempDir;
 
+use hinting_store::HintingStore;
+
+#[path = "support/hinting_store.rs"]
+mod hinting_store;
 mod support;
 
 async fn run(backend: &mut dyn Backend) -> Report {
@@ -25,6 +30,10 @@ struct Memory;
 
 #[async_trait]
 impl Backend for Memory {
+    fn kind(&self) -> Kind {
+        Kind::WHOLE
+    }
+
     async fn fresh(&mut self) -> Arc<dyn Store> {
         Arc::new(MemoryStore::new())
     }
@@ -39,6 +48,10 @@ struct InMetered(Vec<Arc<Metered>>);
 
 #[async_trait]
 impl Backend for InMetered {
+    fn kind(&self) -> Kind {
+        Kind::WHOLE
+    }
+
     async fn fresh(&mut self) -> Arc<dyn Store> {
         let store = Arc::new(Metered::new(Arc::new(MemoryStore::new())));
         self.0.push(Arc::clone(&store));
@@ -55,8 +68,40 @@ struct InFaultInjecting;
 
 #[async_trait]
 impl Backend for InFaultInjecting {
+    fn kind(&self) -> Kind {
+        Kind::WHOLE
+    }
+
     async fn fresh(&mut self) -> Arc<dyn Store> {
         Arc::new(FaultInjecting::new(Arc::new(MemoryStore::new())))
+    }
+
+    async fn reopen(&mut self, _: Arc<dyn Store>) -> Option<Arc<dyn Store>> {
+        None
+    }
+}
+
+/// A store as a cluster has it: hints instead of an index, rows that go by themselves.
+#[derive(Debug)]
+struct Hinting(Scope);
+
+#[derive(Debug)]
+struct StandingClock;
+
+impl Clock for StandingClock {
+    fn now(&self) -> Timestamp {
+        Samples::CLOCK
+    }
+}
+
+#[async_trait]
+impl Backend for Hinting {
+    fn kind(&self) -> Kind {
+        Kind { lists: self.0, reclaims: Reclaims::ByTtl }
+    }
+
+    async fn fresh(&mut self) -> Arc<dyn Store> {
+        Arc::new(HintingStore::new(self.0, Arc::new(StandingClock)))
     }
 
     async fn reopen(&mut self, _: Arc<dyn Store>) -> Option<Arc<dyn Store>> {
@@ -91,6 +136,10 @@ impl Embedded {
 
 #[async_trait]
 impl Backend for Embedded {
+    fn kind(&self) -> Kind {
+        Kind::WHOLE
+    }
+
     async fn fresh(&mut self) -> Arc<dyn Store> {
         self.count += 1;
         self.open()
@@ -107,6 +156,28 @@ impl Backend for Embedded {
 async fn memory() {
     let report = run(&mut Memory).await;
     assert_eq!(report.reopened, 0);
+    assert_eq!(
+        report.left_out,
+        [
+            "a_wider_scan_is_told_what_is_listed",
+            "a_call_to_reclaim_does_nothing",
+            "rows_go_by_themselves_as_the_latest_version_says",
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_lists_less_and_reclaims_by_itself() {
+    let mut left_out = vec![
+        "large_records_fit_in_pages",
+        "nothing_goes_before_its_time",
+        "the_limit_is_kept",
+        "the_latest_version_says_when",
+        "a_write_in_a_race_with_reclamation_is_not_lost",
+    ];
+    assert_eq!(run(&mut Hinting(Scope::Open)).await.left_out, left_out);
+    left_out.insert(0, "the_open_scan_follows_the_records");
+    assert_eq!(run(&mut Hinting(Scope::Unresolved)).await.left_out, left_out);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -134,7 +205,10 @@ async fn fault_injecting() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn embedded() {
     let report = run(&mut Embedded::new(false)).await;
-    assert!(report.reopened >= LEAST_REOPENED && report.scenarios >= LEAST_SCENARIOS + LEAST_REOPENED);
+    assert!(
+        report.reopened >= LEAST_REOPENED
+            && report.scenarios >= Kind::WHOLE.least_scenarios() + LEAST_REOPENED
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,10 +1,13 @@
 //! Reclamation: nothing goes before its time, and what has gone is gone from every index.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
 
 use super::samples::{Samples, key};
 use super::{after, apply, at, contents, first, made_by, put, read, scan_all};
-use crate::domain::{Record, Timestamp};
+use crate::domain::{Key, Record, Timestamp};
 use crate::storage::{Put, Scope, Store};
 
 const EXPIRY: Timestamp = at(5_000_000_000_000);
@@ -98,4 +101,53 @@ pub(super) async fn a_write_in_a_race_with_reclamation_is_not_lost(store: Arc<dy
             }
         }
     }
+}
+
+pub(super) async fn a_call_to_reclaim_does_nothing(store: Arc<dyn Store>) {
+    let write = first(&key("t", 1), Samples::completed(1));
+    apply(&*store, &write).await;
+    assert_eq!(store.reclaim(at(u64::MAX), 100).await.expect("it answers"), 0);
+    assert_eq!(read(&*store, &write.key).await, Some(made_by(&write)));
+}
+
+/// A row that may go so many seconds after [`Samples::CLOCK`].
+fn due_in(seconds: u64) -> Record {
+    Samples::expiring(Samples::forgotten(1), Samples::CLOCK.plus(Duration::from_secs(seconds)))
+}
+
+async fn gone(store: &dyn Store, key: &Key) {
+    let watch = async {
+        while read(store, key).await.is_some() {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(Duration::from_mins(2), watch).await.expect("the row goes by itself");
+}
+
+pub(super) async fn rows_go_by_themselves_as_the_latest_version_says(store: Arc<dyn Store>) {
+    let days = Samples::completed(1);
+    // What is due already goes too, and leaves nothing behind.
+    let due = first(&key("t", "due"), due_in(0));
+    apply(&*store, &due).await;
+    gone(&*store, &due.key).await;
+    assert_eq!(put(&*store, &after(&due, days.clone())).await, Put::Conflict(None));
+    apply(&*store, &first(&due.key, days.clone())).await;
+    // The time that counts is the last write's, whether it is shorter than the one before or longer.
+    let shortened = first(&key("t", "shortened"), days.clone());
+    apply(&*store, &shortened).await;
+    apply(&*store, &after(&shortened, due_in(1))).await;
+    let prolonged = loop {
+        let short = first(&key("t", "prolonged"), due_in(2));
+        apply(&*store, &short).await;
+        let prolonged = after(&short, days.clone());
+        // On a slow machine the row may be gone before it is prolonged.
+        if put(&*store, &prolonged).await == Put::Applied {
+            break prolonged;
+        }
+    };
+    let witness = first(&key("t", "witness"), due_in(4));
+    apply(&*store, &witness).await;
+    gone(&*store, &shortened.key).await;
+    gone(&*store, &witness.key).await;
+    assert_eq!(read(&*store, &prolonged.key).await, Some(made_by(&prolonged)));
 }

@@ -70,8 +70,13 @@ pub fn hostile_keys() -> Vec<Key> {
 pub struct Samples;
 
 const NOW: u64 = 1_800_000_000_000_000;
+const DAY: u64 = 24 * 3_600_000_000;
 
 impl Samples {
+    /// What a store that reclaims by TTL takes for the present: so long before the samples' moments that no row goes
+    /// while it is looked at.
+    pub const CLOCK: Timestamp = Timestamp::from_micros(NOW - DAY);
+
     fn kept(n: u64, phase: Phase) -> Record {
         Record::Kept(Kept {
             fence: Fence::new(i64::try_from(NOW + n).expect("small")).expect("positive"),
@@ -99,6 +104,19 @@ impl Samples {
                 lease_end: Timestamp::from_micros(NOW + 30_000_000),
                 lease: Duration::from_secs(30),
                 on_lost_lease: OnLostLease::Rerun,
+                given_up: None,
+            },
+        )
+    }
+
+    /// An attempt under way that is unresolved when its lease is over.
+    pub fn unresolved(n: u64) -> Record {
+        Self::kept(
+            n,
+            Phase::InProgress {
+                lease_end: Timestamp::from_micros(NOW + 30_000_000),
+                lease: Duration::from_secs(30),
+                on_lost_lease: OnLostLease::MarkUnknown,
                 given_up: None,
             },
         )
@@ -274,7 +292,8 @@ impl Samples {
             fingerprint: None,
             first_seen_at: Timestamp::default(),
             changed_at: Timestamp::default(),
-            expires_at: Timestamp::default(),
+            // Alone it says when the row may go, which must not be at once.
+            expires_at: Timestamp::from_micros(NOW + DAY),
             retention: Duration::ZERO,
             ..kept
         }
