@@ -4,7 +4,9 @@
 //! nothing else; what is listed is the record. Hints stand in partitions of a tenant and an hour (of the fence, so that
 //! the record alone tells where its hint is), and `hint_bucket` names the partitions in use.
 //!
-//! A key's fence rises, and with it the place of its hint. So a scan that goes by place meets every record that stays.
+//! A scan goes from the latest to the earliest: what begins while it runs stands behind it, so it comes to an end however
+//! busy the keys are. A takeover leaves the hint of the attempt before in place for a while, and by that one a scan meets
+//! a record whose new hint it is past already (`listing`).
 
 use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -82,7 +84,8 @@ impl Hints {
             .await?,
             read: prepare(
                 "SELECT fence, endpoint, key FROM \"KEYSPACE\".hint WHERE tenant = ? AND bucket = ? \
-                 AND (fence, endpoint, key) > (?, ?, ?) AND (fence) <= (?) LIMIT ?",
+                 AND (fence, endpoint, key) < (?, ?, ?) AND (fence) >= (?) \
+                 ORDER BY fence DESC, endpoint DESC, key DESC LIMIT ?",
             )
             .await?,
             put_partition: prepare(
@@ -95,12 +98,12 @@ impl Hints {
             .await?,
             partitions: prepare(
                 "SELECT tenant, bucket, WRITETIME(used) FROM \"KEYSPACE\".hint_bucket \
-                 WHERE root = 0 AND (tenant, bucket) >= (?, ?) LIMIT ?",
+                 WHERE root = 0 AND (tenant, bucket) <= (?, ?) ORDER BY tenant DESC, bucket DESC LIMIT ?",
             )
             .await?,
             partitions_of_a_tenant: prepare(
                 "SELECT tenant, bucket, WRITETIME(used) FROM \"KEYSPACE\".hint_bucket \
-                 WHERE root = 0 AND tenant = ? AND bucket >= ? LIMIT ?",
+                 WHERE root = 0 AND tenant = ? AND bucket <= ? ORDER BY tenant DESC, bucket DESC LIMIT ?",
             )
             .await?,
             noted: Mutex::default(),
@@ -158,13 +161,15 @@ impl Hints {
         session.execute_unpaged(&self.drop_partition, values).await.map(|_| ())
     }
 
-    /// The partitions in use from `from` on, in order: some of them, and none only where there are none.
+    /// The partitions in use from `from` on, downwards: some of them, and none only where there are none.
     pub(super) async fn partitions(
         &self,
         session: &Session,
         tenant: Option<&Tenant>,
-        from: (&str, i64),
+        from: Option<&Partition>,
     ) -> Result<Vec<Noted>, StoreError> {
+        let beyond_all = beyond_all();
+        let from = from.map_or((beyond_all.as_str(), i64::MAX), |from| (from.tenant.as_str(), from.bucket));
         let statement = if tenant.is_some() { &self.partitions_of_a_tenant } else { &self.partitions };
         let from_tenant = tenant.map_or(from.0, Tenant::as_str);
         let rows: Vec<(String, i64, Option<i64>)> =
@@ -177,7 +182,7 @@ impl Hints {
         Ok(noted.collect())
     }
 
-    /// Up to `limit` hints of a partition after a place in it, in order, and whether these are all.
+    /// Up to `limit` hints of a partition below a place in it, downwards, and whether these are all.
     ///
     /// The hints of attempts that were settled leave tombstones, and a node refuses to read past too many. Then less of
     /// the hour is read at a time.
@@ -185,17 +190,18 @@ impl Hints {
         &self,
         session: &Session,
         partition: &Partition,
-        after: Option<&Place>,
+        below: Option<&Place>,
         limit: usize,
     ) -> Result<(Vec<Place>, bool), StoreError> {
         let (first, last) = partition.fences();
-        let (mut fence, mut endpoint, mut key) = after.map_or((first, "", ""), |place| {
+        let beyond_all = beyond_all();
+        let (mut fence, mut endpoint, mut key) = below.map_or((last, beyond_all.as_str(), ""), |place| {
             (place.fence.get(), place.key.endpoint.as_str(), place.key.idempotency_key.as_str())
         });
-        let mut width = last - fence;
+        let mut width = fence - first;
         let mut found: Vec<Place> = Vec::new();
         loop {
-            let upto = fence.saturating_add(width).min(last);
+            let downto = fence.saturating_sub(width).max(first);
             let wanted = limit - found.len();
             let values = (
                 partition.tenant.as_str(),
@@ -203,7 +209,7 @@ impl Hints {
                 fence,
                 endpoint,
                 key,
-                upto,
+                downto,
                 i32::try_from(wanted).unwrap_or(i32::MAX),
             );
             let answer = session.execute_unpaged(&self.read, values).await;
@@ -224,11 +230,11 @@ impl Hints {
                 };
                 Some(Place { fence: Fence::new(fence).ok()?, key })
             }));
-            if full || upto == last {
+            if full || downto == first {
                 return Ok((found, !full));
             }
-            // No endpoint is empty, so this is before every hint with the next fence.
-            (fence, endpoint, key) = (upto + 1, "", "");
+            // No endpoint is empty, so this is below every hint with this fence.
+            (fence, endpoint, key) = (downto, "", "");
         }
     }
 
@@ -236,6 +242,11 @@ impl Hints {
         // No code panics while it holds the lock half-way through a change.
         self.noted.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A text beyond every name of a tenant and of an endpoint: longer than either may be, of the last character there is.
+fn beyond_all() -> String {
+    char::MAX.to_string().repeat(Endpoint::MAX_BYTES.max(Tenant::MAX_BYTES))
 }
 
 async fn rows<R>(

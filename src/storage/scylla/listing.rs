@@ -9,8 +9,8 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use super::Shared;
 use super::errors::of_read;
 use super::hints::Noted;
-use super::place::{End, Partition, Place};
-use crate::domain::{Key, Record, Tenant};
+use super::place::{End, Partition, Place, Progress};
+use crate::domain::{Fence, Key, Record, Tenant, Timestamp};
 use crate::storage::{Freshness, Page, Scan, StoreError, Versioned};
 
 /// How many records are read at once.
@@ -18,20 +18,36 @@ const READ_AT_ONCE: usize = 16;
 /// How many partitions one page looks into: where they are empty, the page is short, and the call too.
 const PARTITIONS_IN_A_PAGE: usize = 200;
 /// How old a hint must be before it is dropped for want of a record that bears it out: a hint is written before its
-/// record, and that write may be on its way.
+/// record, and that write may be on its way. And how long the hint before it stays once another attempt has the key: longer
+/// than a scan takes, which may be past the new one.
 const YOUNG: Duration = Duration::from_mins(10);
+/// How long after its fence was granted an attempt's hint may be written, and by how much servers' clocks may differ.
+const NOTED_WITHIN: Duration = Duration::from_mins(1);
 
 /// A page of the records that hints point to.
 pub(super) async fn page(shared: &Arc<Shared>, scan: &Scan) -> Result<Page, StoreError> {
-    let after = scan.after.as_ref().map(End::from_cursor);
-    let after =
-        after.map(|end| end.ok_or_else(|| StoreError::Unavailable("the cursor is not ours".to_owned())));
-    let (places, end) = collect(shared, scan.tenant.as_ref(), after.transpose()?, scan.limit).await?;
-    let records = verified(shared, &places, end.as_ref()).await?;
-    Ok(Page { records, next: end.map(|end| end.to_cursor()) })
+    let not_ours = || StoreError::Unavailable("the cursor is not one of this store's".to_owned());
+    let (began, after) = match &scan.after {
+        None => (shared.clock.now(), None),
+        Some(cursor) => {
+            let Progress { began, end } = Progress::from_cursor(cursor).ok_or_else(not_ours)?;
+            (began, Some(end))
+        }
+    };
+    let (places, end) = collect(shared, scan.tenant.as_ref(), after, scan.limit).await?;
+    let here: HashSet<&Place> = places.iter().collect();
+    // The futures are made first: as a stream of borrowing closures they could not be sent between threads.
+    let reads: Vec<_> =
+        places.iter().map(|place| verified(shared, place, &here, end.as_ref(), began)).collect();
+    let records = stream::iter(reads)
+        .buffered(READ_AT_ONCE)
+        .try_filter_map(async |found| Ok(found))
+        .try_collect()
+        .await?;
+    Ok(Page { records, next: end.map(|end| Progress { began, end }.to_cursor()) })
 }
 
-/// Up to `limit` hints after `after`, in order, and where that ended; `None` at the end of all.
+/// Up to `limit` hints from `after` downwards, and where that ended; `None` at the end of all.
 async fn collect(
     shared: &Arc<Shared>,
     tenant: Option<&Tenant>,
@@ -46,21 +62,20 @@ async fn collect(
         Some(End::Partition(partition)) => (None, Some(partition)),
     };
     loop {
-        let start = from.as_ref().map_or(("", 0), |from| (from.tenant.as_str(), from.bucket));
-        let noted = shared.hints.partitions(&shared.session, tenant, start).await?;
+        let noted = shared.hints.partitions(&shared.session, tenant, from.as_ref()).await?;
         let Some(last) = noted.last() else { return Ok((places, None)) };
-        from = Some(Partition { bucket: last.partition.bucket + 1, ..last.partition.clone() });
+        from = Some(Partition { bucket: last.partition.bucket - 1, ..last.partition.clone() });
         for noted in noted {
             if places.len() == limit || looked_into == PARTITIONS_IN_A_PAGE {
                 return Ok((places, Some(End::Partition(noted.partition))));
             }
             looked_into += 1;
-            let within = resume.take().filter(|place| place.partition() == noted.partition);
+            let below = resume.take().filter(|place| place.partition() == noted.partition);
             let (found, all) = shared
                 .hints
-                .read(&shared.session, &noted.partition, within.as_ref(), limit - places.len())
+                .read(&shared.session, &noted.partition, below.as_ref(), limit - places.len())
                 .await?;
-            if found.is_empty() && all && within.is_none() {
+            if found.is_empty() && all && below.is_none() {
                 strike_off(shared, noted);
             }
             let last = found.last().cloned();
@@ -72,56 +87,46 @@ async fn collect(
     }
 }
 
-/// The records of these hints. A hint that its record does not bear out is dropped behind the call.
+/// The record that a hint points to. A hint that it does not bear out is dropped behind the call.
 async fn verified(
-    shared: &Arc<Shared>,
-    places: &[Place],
-    end: Option<&End>,
-) -> Result<Vec<(Key, Versioned)>, StoreError> {
-    let here: HashSet<&Place> = places.iter().collect();
-    // The futures are made first: as a stream of borrowing closures they could not be sent between threads.
-    let reads: Vec<_> = places.iter().map(|place| verify(shared, place, &here, end)).collect();
-    stream::iter(reads).buffered(READ_AT_ONCE).try_filter_map(async |found| Ok(found)).try_collect().await
-}
-
-async fn verify(
     shared: &Arc<Shared>,
     place: &Place,
     here: &HashSet<&Place>,
     end: Option<&End>,
+    began: Timestamp,
 ) -> Result<Option<(Key, Versioned)>, StoreError> {
     let current = shared.read(&place.key, Freshness::Acknowledged).await?;
     let Some(current) = current.filter(|current| current.record.is_open()) else {
         drop_if_stale(shared, place);
         return Ok(None);
     };
-    if current.record.fence() == place.fence {
+    let attempt = current.record.fence();
+    if attempt == place.fence {
         return Ok(Some((place.key.clone(), current)));
     }
     drop_if_stale(shared, place);
-    // An attempt that began while we looked has its hint further on, unless we are past that place already.
-    let place = Place { fence: current.record.fence(), key: place.key.clone() };
-    let comes_by_itself = here.contains(&place) || end.is_some_and(|end| is_beyond(&place, end));
-    Ok((!comes_by_itself).then_some((place.key, current)))
+    // Another attempt has the key, with a hint of its own: on this page, further on, or where the scan has been. There
+    // it was met if it stood there when the scan began.
+    let place = Place { fence: attempt, key: place.key.clone() };
+    let is_met = here.contains(&place)
+        || end.is_some_and(|end| end.is_before(&place))
+        || attempt.moment().plus(NOTED_WITHIN) <= began;
+    Ok((!is_met).then_some((place.key, current)))
 }
 
-/// Whether a scan that ended at `end` has yet to come to `place`.
-fn is_beyond(place: &Place, end: &End) -> bool {
-    match end {
-        End::Hint(last) => place > last,
-        End::Partition(next) => place.partition() >= *next,
-    }
-}
-
-/// Drops a hint, if a read that settles what is under way finds that its attempt will never need it.
+/// Drops a hint, if a read that settles what is under way finds that its attempt will never need it, nor a scan that
+/// runs now. Whatever is on its way has long ended by then.
 fn drop_if_stale(shared: &Arc<Shared>, place: &Place) {
-    if place.fence.moment().plus(YOUNG) >= shared.clock.now() {
+    let now = shared.clock.now();
+    let is_young = move |fence: Fence| fence.moment().plus(YOUNG) >= now;
+    if is_young(place.fence) {
         return;
     }
     let place = place.clone();
     shared.in_the_background(async move |shared: Arc<Shared>| {
         let current = shared.read(&place.key, Freshness::Serial).await?;
-        let needed = |record: &Record| record.is_open() && record.fence() == place.fence;
+        let needed =
+            |record: &Record| record.is_open() && (record.fence() == place.fence || is_young(record.fence()));
         if current.is_some_and(|current| needed(&current.record)) {
             return Ok(());
         }

@@ -1,4 +1,4 @@
-//! Where hints stand, and in which order a scan meets them.
+//! Where hints stand, and how far a scan has come.
 
 use std::cmp::Ordering;
 
@@ -33,7 +33,7 @@ impl Partition {
     }
 }
 
-/// A hint: the fence of an attempt, and the key. Scans go in this order.
+/// A hint: the fence of an attempt, and the key. Scans go against this order.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Place {
     pub(super) fence: Fence,
@@ -59,29 +59,46 @@ impl PartialOrd for Place {
     }
 }
 
+/// Where a page of a scan ended, and when the scan began.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Progress {
+    pub(super) began: Timestamp,
+    pub(super) end: End,
+}
+
 /// Where a page of a scan ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum End {
-    /// After this hint.
+    /// Below this hint.
     Hint(Place),
-    /// Before this partition.
+    /// At the top of this partition.
     Partition(Partition),
 }
 
-const AFTER_HINT: u8 = 0;
-const BEFORE_PARTITION: u8 = 1;
+const BELOW_HINT: u8 = 0;
+const TOP_OF_PARTITION: u8 = 1;
 
 impl End {
-    pub(super) fn to_cursor(&self) -> Cursor {
-        let mut bytes = Vec::new();
+    /// Whether a scan that ended here has yet to come to `place`.
+    pub(super) fn is_before(&self, place: &Place) -> bool {
         match self {
-            Self::Hint(Place { fence, key }) => {
-                bytes.push(AFTER_HINT);
+            Self::Hint(last) => place < last,
+            Self::Partition(next) => place.partition() <= *next,
+        }
+    }
+}
+
+impl Progress {
+    pub(super) fn to_cursor(&self) -> Cursor {
+        let mut bytes = self.began.as_micros().to_be_bytes().to_vec();
+        match &self.end {
+            End::Hint(Place { fence, key }) => {
+                bytes.push(BELOW_HINT);
                 bytes.extend_from_slice(&fence.get().to_be_bytes());
                 bytes.extend_from_slice(&key.to_bytes());
             }
-            Self::Partition(Partition { tenant, bucket }) => {
-                bytes.push(BEFORE_PARTITION);
+            End::Partition(Partition { tenant, bucket }) => {
+                bytes.push(TOP_OF_PARTITION);
                 bytes.extend_from_slice(&bucket.to_be_bytes());
                 bytes.extend_from_slice(tenant.as_str().as_bytes());
             }
@@ -91,19 +108,19 @@ impl End {
 
     /// `None` for what [`Self::to_cursor`] did not write.
     pub(super) fn from_cursor(cursor: &Cursor) -> Option<Self> {
-        let (kind, rest) = cursor.0.split_first()?;
+        let (began, rest) = cursor.0.split_first_chunk::<8>()?;
+        let (kind, rest) = rest.split_first()?;
         let (number, rest) = rest.split_first_chunk::<8>()?;
         let number = i64::from_be_bytes(*number);
-        match *kind {
-            AFTER_HINT => {
-                Some(Self::Hint(Place { fence: Fence::new(number).ok()?, key: Key::from_bytes(rest)? }))
-            }
-            BEFORE_PARTITION => {
+        let end = match *kind {
+            BELOW_HINT => End::Hint(Place { fence: Fence::new(number).ok()?, key: Key::from_bytes(rest)? }),
+            TOP_OF_PARTITION => {
                 let tenant = Tenant::new(str::from_utf8(rest).ok()?).ok()?;
-                Some(Self::Partition(Partition { tenant, bucket: number }))
+                End::Partition(Partition { tenant, bucket: number })
             }
-            _ => None,
-        }
+            _ => return None,
+        };
+        Some(Self { began: Timestamp::from_micros(u64::from_be_bytes(*began)), end })
     }
 }
 
@@ -149,11 +166,27 @@ mod tests {
     #[test]
     fn cursors_come_back_and_others_are_refused() {
         let hint = place("tenant", i64::MAX, "é", "\0k");
+        let began = Timestamp::from_micros(u64::MAX);
         for end in [End::Partition(hint.partition()), End::Hint(hint)] {
-            assert_eq!(End::from_cursor(&end.to_cursor()), Some(end));
+            let progress = Progress { began, end };
+            assert_eq!(Progress::from_cursor(&progress.to_cursor()), Some(progress));
         }
-        for bytes in [&[][..], &[0], &[0; 8], &[0; 9], &[1; 9], &[2; 20]] {
-            assert_eq!(End::from_cursor(&Cursor(bytes.to_vec())), None, "{bytes:?}");
+        for bytes in [&[][..], &[0], &[0; 16], &[0; 17], &[1; 17], &[2; 28]] {
+            assert_eq!(Progress::from_cursor(&Cursor(bytes.to_vec())), None, "{bytes:?}");
         }
+    }
+
+    #[test]
+    fn a_scan_goes_downwards() {
+        let last = place("b", HOUR_MICROS, "e", "k");
+        let end = End::Hint(last.clone());
+        assert!(
+            end.is_before(&place("b", HOUR_MICROS, "e", "j"))
+                && end.is_before(&place("a", i64::MAX, "e", "k"))
+        );
+        assert!(!end.is_before(&last) && !end.is_before(&place("b", HOUR_MICROS + 1, "a", "a")));
+        let end = End::Partition(last.partition());
+        assert!(end.is_before(&last) && end.is_before(&place("b", 1, "e", "k")));
+        assert!(!end.is_before(&place("b", 2 * HOUR_MICROS, "e", "k")));
     }
 }
