@@ -55,8 +55,14 @@ struct Process {
 impl Cluster {
     /// Starts `count` nodes with `extra_yaml` in their configuration, and waits until they accept connections.
     pub(crate) fn start(count: usize, extra_yaml: &str) -> Self {
+        Self::start_with(count, |_| extra_yaml.to_owned())
+    }
+
+    /// The same, where the configuration depends on the nodes' addresses.
+    pub(crate) fn start_with(count: usize, extra_yaml: impl FnOnce(&[Ipv4Addr]) -> String) -> Self {
         let directory = TempDir::new().expect("a temporary directory");
         let addresses = free_addresses(count);
+        let extra_yaml = extra_yaml(&addresses);
         let mut nodes: Vec<_> = (1..=count)
             .map(|index| Node {
                 index,
@@ -68,7 +74,7 @@ impl Cluster {
             .collect();
         for node in &nodes {
             std::fs::create_dir(&node.directory).expect("a node's directory");
-            std::fs::write(node.directory.join("extra.yaml"), extra_yaml).expect("a node's configuration");
+            std::fs::write(node.directory.join("extra.yaml"), &extra_yaml).expect("a node's configuration");
         }
         // The seed first: the others learn of the ring from it.
         if let Some((seed, others)) = nodes.split_first_mut() {

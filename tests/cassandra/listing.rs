@@ -182,17 +182,20 @@ pub(crate) fn stale_hints_and_empty_hours_go(cluster: &mut Cluster, runtime: &Ru
         database.until(HINTS, &fences(&[0])).await;
 
         // A takeover in a later hour has a hint of its own; the one before is stale then.
-        put(&*store, &key, Some(&begun), unknown_if_lost(3 * HOUR), &unknown).await;
+        put(&*store, &key, Some(&begun), unknown_if_lost(HOUR), &unknown).await;
         assert_eq!(all().await, std::slice::from_ref(&key));
-        let later = fences(&[3 * i64::try_from(HOUR).expect("small")]);
-        database.until(HINTS, &later).await;
+        let later = i64::try_from(HOUR).expect("small");
+        assert_eq!(database.ask::<(i64,)>(HINTS).await.len(), 2, "a scan may be past the new one");
+        clock.advance(Duration::from_mins(64));
+        assert_eq!(all().await, std::slice::from_ref(&key));
+        database.until(HINTS, &fences(&[later])).await;
         let hour = i64::try_from(NOW / HOUR).expect("small");
-        database.until(PARTITIONS, &[(hour,), (hour + 3,)]).await;
+        database.until(PARTITIONS, &[(hour,), (hour + 1,)]).await;
         assert_eq!(all().await, std::slice::from_ref(&key));
         assert_eq!(database.ask::<(i64,)>(PARTITIONS).await.len(), 2, "the hour is not long over");
         clock.advance(Duration::from_hours(2));
         assert_eq!(all().await, std::slice::from_ref(&key));
-        database.until(PARTITIONS, &[(hour + 3,)]).await;
+        database.until(PARTITIONS, &[(hour + 1,)]).await;
 
         // Noted again, should an attempt of that hour need it.
         let Record::Kept(kept) = unknown_if_lost(2) else { panic!("it is kept") };

@@ -11,11 +11,14 @@ use cluster::Cluster;
 use tokio::runtime::Runtime;
 
 mod cluster;
+mod conforming;
 mod database;
 mod harness;
 mod listing;
+mod nodes;
 mod rows;
 mod schemas;
+mod secured;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -39,6 +42,8 @@ macro_rules! test {
 /// In the order of their clusters, so that each cluster is started once.
 const TESTS: &[Test] = &[
     test!(None, harness::nodes_end_with_whoever_started_them),
+    test!(None, secured::a_secured_cluster_is_used_and_mistakes_are_named),
+    test!(One, conforming::a_store_on_a_node_conforms),
     test!(One, schemas::a_schema_is_applied_once),
     test!(One, schemas::several_at_once_apply_it_once),
     test!(One, schemas::what_will_not_do_is_refused),
@@ -53,6 +58,8 @@ const TESTS: &[Test] = &[
     test!(One, listing::stale_hints_and_empty_hours_go),
     test!(One, listing::a_scan_misses_nothing_that_is_taken_over),
     test!(Three, harness::a_node_stands_still_dies_and_comes_back),
+    test!(Three, nodes::chained_writes_survive_the_death_of_a_node),
+    test!(Three, nodes::one_replica_among_three_nodes_is_warned_of),
 ];
 
 fn main() -> ExitCode {
