@@ -5,10 +5,11 @@ SHELL := bash
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 .NOTPARALLEL:
 
+NODES ?= 3
 PARTS := $(sort $(notdir $(wildcard tools/parts/*)))
 DATA_DIR ?= ./data
 
-.PHONY: help run test quick check verify verify-help fmt clean-data
+.PHONY: help run test quick check verify verify-help fmt clean-data cassandra cassandra-stop
 
 help: ## Lists these commands.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -37,6 +38,12 @@ verify-help: ## What the full form of each part does, and the variables that sca
 
 fmt: ## Formats the sources.
 	@cargo fmt --all
+
+cassandra: ## Starts Apache Cassandra on loopback to play with: make cassandra NODES=1, or 3.
+	@tools/cassandra/cluster start '$(NODES)'
+
+cassandra-stop: ## Stops what `make cassandra` started, and removes its data.
+	@tools/cassandra/cluster stop
 
 clean-data: ## Removes the data that `make run` made in ./data.
 	@rm -rf ./data

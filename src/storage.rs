@@ -16,6 +16,7 @@ pub mod fault_injecting;
 pub mod memory;
 pub mod metered;
 pub mod record_codec;
+pub mod scylla;
 
 /// Keeps one record per key and changes it only under a condition.
 ///
@@ -53,7 +54,9 @@ pub struct WriteId(pub Uuid);
 pub enum Freshness {
     /// Every write that was acknowledged before the read began.
     Acknowledged,
-    /// Also the writes whose outcome was unknown: after this read they have happened, or never will.
+    /// Also the writes whose outcome was unknown: after this read they have happened, or never will. Where the store is
+    /// a database, that is so of those that had begun there; one that is still on its way may happen later, if its
+    /// condition holds then.
     Serial,
 }
 

@@ -156,7 +156,6 @@ const SCENARIOS: &[Scenario] = scenarios![
         conditions::writers_of_different_keys_do_not_meet,
         conditions::a_chain_of_writes_without_waiting_keeps_its_order,
         conditions::a_write_whose_sender_left_is_settled_by_sending_it_again,
-        conditions::a_serial_read_settles_a_write_whose_sender_left,
         conditions::a_conflict_settles_a_write_whose_sender_left,
         conditions::the_store_says_that_it_is_there,
         exactness::every_field_comes_back_exactly,
@@ -167,6 +166,7 @@ const SCENARIOS: &[Scenario] = scenarios![
         reclaiming::an_expired_record_is_still_there,
     ]
     Nothing, told the kind: [
+        conditions::a_serial_read_settles_a_write_whose_sender_left,
         scanning::an_empty_store_has_an_empty_page,
         scanning::pages_of_every_size_cover_everything,
         scanning::a_tenant_sees_its_own_records_only,

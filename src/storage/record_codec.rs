@@ -139,6 +139,11 @@ impl Codec {
         Ok(Self { writes: version, ..self })
     }
 
+    /// The latest format that it reads, and can be told to write.
+    pub const fn latest(self) -> FormatVersion {
+        self.latest
+    }
+
     /// Appends `record`, made by `write_id`, to `bytes`.
     pub fn encode_into(self, write_id: WriteId, record: &Record, bytes: &mut Vec<u8>) {
         let message = wire::Stored::of(write_id, record);

@@ -7,6 +7,7 @@ use futures_util::FutureExt;
 use tokio::task::JoinSet;
 
 use super::samples::{Samples, key};
+use super::{Kind, Reclaims};
 use super::{after, apply, first, made_by, put, read, read_serial};
 use crate::storage::{Put, Store, Write};
 
@@ -170,15 +171,21 @@ pub(super) async fn a_write_whose_sender_left_is_settled_by_sending_it_again(sto
     }
 }
 
-pub(super) async fn a_serial_read_settles_a_write_whose_sender_left(store: Arc<dyn Store>) {
+pub(super) async fn a_serial_read_settles_a_write_whose_sender_left(store: Arc<dyn Store>, kind: Kind) {
     for n in 0..20 {
         let write = first(&key("t", n), Samples::in_progress(n));
         send_and_leave(&*store, &write);
-        let settled = read_serial(&*store, &write.key).await;
+        let mut settled = read_serial(&*store, &write.key).await;
         assert!(settled.is_none() || settled == Some(made_by(&write)));
         for _ in 0..5 {
             tokio::task::yield_now().await;
-            assert_eq!(read_serial(&*store, &write.key).await, settled, "it has happened, or never will");
+            let again = read_serial(&*store, &write.key).await;
+            if settled.is_none() && kind.reclaims == Reclaims::ByTtl && again == Some(made_by(&write)) {
+                // A database read before the write, which was on its way to it, had begun there.
+                settled = again;
+                continue;
+            }
+            assert_eq!(again, settled, "it has happened, or never will");
         }
     }
 }
