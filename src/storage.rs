@@ -16,6 +16,7 @@ pub mod fault_injecting;
 pub mod memory;
 pub mod metered;
 pub mod record_codec;
+mod weight;
 
 /// Keeps one record per key and changes it only under a condition.
 ///
