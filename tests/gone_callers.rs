@@ -29,7 +29,9 @@ use tokio::time::Instant;
 
 const GET: Operation = Operation::Get;
 const PUT: Operation = Operation::CompareAndPut;
-/// Well below the default lease, at whose end everyone looks again anyhow.
+/// Whoever waits looks again at its end, anyhow.
+const LEASE: Duration = Duration::from_mins(2);
+const WAIT: Duration = Duration::from_mins(1);
 const SOON: Duration = SECOND;
 
 /// A server on a store that commits when it is told to, and whose calls fail as they are told to.
@@ -48,7 +50,8 @@ impl Scene {
         let calls = Arc::new(Metered::new(faults.clone()));
         let clock = TestClock::new(Duration::ZERO);
         let server = Coordinator::new(calls.clone(), clock, 1, Settings::default());
-        Arc::new(Self { commits, faults, calls, server, policy: Policy::default() })
+        let policy = Policy { lease: LEASE, max_wait: WAIT, ..Policy::default() };
+        Arc::new(Self { commits, faults, calls, server, policy })
     }
 
     /// Calls of the store that ended so far, whatever became of them.
@@ -82,7 +85,7 @@ impl Scene {
     /// Begins in a task of its own, and waits.
     fn waiter(self: &Arc<Self>, attempt: u128) -> JoinHandle<(BeginAnswer, Instant)> {
         let scene = self.clone();
-        tokio::spawn(async move { (scene.begin(attempt, 20 * SECOND).await.unwrap(), Instant::now()) })
+        tokio::spawn(async move { (scene.begin(attempt, WAIT).await.unwrap(), Instant::now()) })
     }
 
     /// Runs a command in a task of its own.
@@ -186,6 +189,11 @@ async fn nobody_in_the_queue_takes_what_was_found_before_the_write_for_fresh() {
     settle().await;
     let waiter = scene.waiter(2);
     settle().await;
+    let asking = tokio::spawn({
+        let scene = scene.clone();
+        async move { scene.begin(3, Duration::ZERO).await.unwrap() }
+    });
+    settle().await;
     gate.open();
     scene.commits.holds(1).await;
     assert!(first.await.unwrap().is_ok() && second.await.unwrap().is_ok());
@@ -193,6 +201,7 @@ async fn nobody_in_the_queue_takes_what_was_found_before_the_write_for_fresh() {
     let committed = Instant::now();
     scene.commits.commit().await;
     leave(completing).await;
+    replays(&asking.await.unwrap());
     let (answer, heard) = waiter.await.unwrap();
     replays(&answer);
     assert!(heard - committed < SOON, "{:?}", heard - committed);
@@ -202,11 +211,17 @@ async fn nobody_in_the_queue_takes_what_was_found_before_the_write_for_fresh() {
 async fn a_read_that_began_before_the_write_and_ends_after_it_loses_nothing() {
     let scene = Scene::new();
     let fence = scene.start(1).await.fence;
-    scene.left_behind(complete(1, fence)).await;
+    scene.commits.hold();
+    let completing = scene.call(complete(1, fence));
+    scene.commits.holds(1).await;
     let gate = Gate::new();
     scene.faults.inject(GET, Fault::HeldAfter(gate.clone()));
     let waiter = scene.waiter(2);
-    gate.arrival().await;
+    settle().await;
+    // Its turn is next, before that of whoever finds out what became of the write.
+    leave(completing).await;
+    settle().await;
+    assert_eq!(scene.faults.remaining(GET), 0, "it has read, and does not know");
     let committed = Instant::now();
     scene.commits.commit().await;
     settle().await;
@@ -250,14 +265,14 @@ async fn what_became_of_a_write_is_asked_as_long_as_somebody_waits_for_the_key()
     scene.faults.inject_times(GET, Fault::Unavailable, 1_000_000);
     scene.left_behind(complete(1, fence)).await;
     scene.commits.commit().await;
-    tokio::time::sleep(13 * SECOND).await;
+    tokio::time::sleep(30 * SECOND).await;
     let asked = scene.ended(GET);
-    tokio::time::sleep(6 * SECOND).await;
+    tokio::time::sleep(20 * SECOND).await;
     assert!(scene.ended(GET) > asked, "somebody waits");
     assert!(matches!(waiter.await.unwrap().0, BeginAnswer::InProgress(_)));
     tokio::time::sleep(60 * SECOND).await;
     let asked = scene.ended(GET);
-    assert!((8..30).contains(&asked), "{asked}: with growing pauses");
+    assert!((15..40).contains(&asked), "{asked}: with growing pauses");
     tokio::time::sleep(600 * SECOND).await;
     assert_eq!(scene.ended(GET), asked, "nobody asks for ever about a key that nobody else asks about");
 }
@@ -267,7 +282,7 @@ async fn a_caller_that_left_costs_one_read() {
     let scene = Scene::new();
     let fence = scene.start(1).await.fence;
     for n in 1..=20 {
-        let lease = PositiveDuration::new((30 + n) * SECOND).ok();
+        let lease = PositiveDuration::new(LEASE + n * SECOND).ok();
         scene.left_behind(Renew { fence, attempt_id: begin(1).attempt_id, lease }).await;
         scene.commits.commit().await;
         settle().await;
