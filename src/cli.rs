@@ -146,5 +146,8 @@ fn in_runtime<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Fa
         .enable_all()
         .build()
         .map_err(|error| Failure::Local(format!("cannot start the asynchronous runtime: {error}")))?;
-    runtime.block_on(work)
+    let done = runtime.block_on(work);
+    // A write to a reader who takes nothing must not keep the process.
+    runtime.shutdown_background();
+    done
 }

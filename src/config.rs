@@ -15,6 +15,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use tracing_subscriber::filter::Targets;
+
 use self::effective::Effective;
 use self::layers::{Layer, merge};
 use self::toml_lines::Source;
@@ -99,8 +101,8 @@ pub struct ServerConfig {
     pub clock_skew_allowance: Duration,
     /// What keys are hashed under in logs; absent: a random one for each start.
     pub key_hash_secret: Option<Secret>,
-    /// What is logged, as `level` and `target=level`, parted by commas.
-    pub log_level: String,
+    /// What is logged.
+    pub log_level: Targets,
     /// How it is logged.
     pub log_format: LogFormat,
     /// How far the coordinator may go.
@@ -156,7 +158,7 @@ pub fn load(sources: Sources) -> Result<Loaded, Problems> {
     let key_hash_secret = effective.key_hash_secret(&mut problems);
     effective.check_listeners(&mut problems);
     effective.check_limits(&mut problems);
-    let (policies, policy_text) = effective.read_policy(&mut problems);
+    let (policies, policy_text) = effective.read_policy(&mut problems, &mut warnings);
     if !problems.is_empty() {
         return Err(Problems(problems));
     }

@@ -106,7 +106,7 @@ pub struct BeginCall<'a> {
     pub policy: &'a Policy,
     /// How long to hold the call while another attempt runs; cut to the policy's bound.
     pub wait: Duration,
-    /// When the caller stops listening.
+    /// When the caller stops listening: nothing is begun from then on.
     pub deadline: Option<Instant>,
     /// The caller knows this to be a retry: a read is tried before a write.
     pub retry: bool,

@@ -1,9 +1,11 @@
 //! The service on its sockets: gRPC for callers and operators, HTTP for those who run it.
 
+mod arrival;
 mod call;
 mod connections;
 mod convert;
 mod deadline;
+mod delivery;
 mod dispatch;
 mod health;
 mod idempotency;
@@ -15,6 +17,7 @@ mod status;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tonic::service::Routes;
 use tonic_health::pb::health_server::HealthServer;
@@ -70,12 +73,13 @@ impl Server {
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), ServeError> {
         let readiness = Readiness::new();
-        let dispatch = self.dispatch(&readiness)?;
-        let operations = operations::routes(readiness.clone());
-        let _operations =
-            AbortOnDropHandle::new(tokio::spawn(axum::serve(listeners.operations, operations).into_future()));
+        let draining = CancellationToken::new();
+        let dispatch = self.dispatch(&readiness, draining.clone())?;
+        let operations =
+            operations::serve(listeners.operations, readiness.clone(), self.limits.greeting_time);
+        let _operations = AbortOnDropHandle::new(tokio::spawn(operations));
         readiness.ask(&self.coordinator).await;
-        let mut connections = Connections::new(dispatch, self.limits);
+        let mut connections = Connections::new(dispatch, self.limits, draining);
         tokio::select! {
             () = shutdown => {}
             () = connections.accept(&listeners.grpc) => {}
@@ -89,7 +93,7 @@ impl Server {
         Ok(())
     }
 
-    fn dispatch(&self, readiness: &Readiness) -> Result<Dispatch, ServeError> {
+    fn dispatch(&self, readiness: &Readiness, draining: CancellationToken) -> Result<Dispatch, ServeError> {
         let Limits { max_request_bytes, max_response_bytes, .. } = self.limits;
         let idempotency = Idempotency {
             coordinator: self.coordinator.clone(),
@@ -117,6 +121,6 @@ impl Server {
             .add_service(descriptors().build_v1()?)
             .add_service(descriptors().build_v1alpha()?)
             .prepare();
-        Ok(Dispatch::new(calls, others, self.limits.clone()))
+        Ok(Dispatch::new(calls, others, self.limits.clone(), draining))
     }
 }

@@ -34,7 +34,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     async fn compare_and_put(&self, write: &Write) -> Result<Put, StoreError>;
 
     /// A page of records, in no particular order: each record that is there during the whole scan comes at
-    /// least once, over all its pages.
+    /// least once, over all its pages. One that cannot be read is left out, and the log is told.
     async fn scan(&self, scan: &Scan) -> Result<Page, StoreError>;
 
     /// Drops up to `limit` rows whose `reclaim_at` is at or before `now`, and tells how many. A backend that

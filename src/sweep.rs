@@ -83,6 +83,13 @@ impl Sweep {
 
     /// One sweep.
     pub async fn once(&mut self) -> Result<(), StoreError> {
+        let counted = self.recount().await;
+        // What cannot be counted now is no reason to keep rows for ever.
+        let reclaimed = self.reclaim().await;
+        counted.and(reclaimed)
+    }
+
+    async fn recount(&mut self) -> Result<(), StoreError> {
         let counts = match self.count(Scope::Open).await {
             // What cannot be counted has no count: it is not 0.
             Err(StoreError::NotListed { .. }) => {
@@ -91,7 +98,7 @@ impl Sweep {
             counted => counted?,
         };
         self.counts.send_replace(Some(counts));
-        self.reclaim().await
+        Ok(())
     }
 
     /// Counts the records of `scope`, and says which of them became unresolved.
@@ -126,12 +133,14 @@ impl Sweep {
     }
 
     async fn reclaim(&mut self) -> Result<(), StoreError> {
-        if !self.clock_guard.is_steady(self.clock.now()) {
-            return Ok(());
-        }
         let mut reclaimed = 0;
         loop {
-            let dropped = self.store.reclaim(self.clock.now(), RECLAIMED_AT_A_TIME).await?;
+            // Each portion by a time of its own, which was checked: the clock may jump between two of them.
+            let now = self.clock.now();
+            if !self.clock_guard.is_steady(now) {
+                break;
+            }
+            let dropped = self.store.reclaim(now, RECLAIMED_AT_A_TIME).await?;
             reclaimed += dropped;
             if dropped < RECLAIMED_AT_A_TIME {
                 break;

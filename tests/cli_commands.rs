@@ -7,7 +7,8 @@ mod support;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
-use program::{Program, errors, text};
+use nix::sys::signal::Signal;
+use program::{Heard, Program, errors, send, text};
 use serde_json::{Value, json};
 use support::semel;
 
@@ -204,6 +205,29 @@ fn operators_list_resolve_and_forget() {
 }
 
 #[test]
+fn answers_may_be_as_large_as_the_server_lets_them_be() {
+    let directory = tempfile::tempdir().unwrap();
+    let policy = directory.path().join("policy.toml");
+    std::fs::write(&policy, "[defaults]\nmax_result_bytes = \"3MiB\"\n").unwrap();
+    let policy = ["--store", "memory", "--policy", policy.to_str().unwrap()];
+    let server =
+        Program::start(directory.path(), &[&policy[..], &["--limits-max-response-bytes", "64MiB"]].concat());
+    let payload = directory.path().join("payload");
+    std::fs::write(&payload, "x".repeat(2 << 20)).unwrap();
+    for number in 0..3 {
+        let key = number.to_string();
+        let key = ["--endpoint", "e", "--key", &key];
+        let begun = server.json(&[&["begin"], &key[..]].concat()).1;
+        let (fence, attempt) = (begun["fence"].to_string(), begun["attempt_id"].as_str().unwrap().to_owned());
+        let complete = ["complete", "--fence", &fence, "--attempt-id", &attempt, "--payload-file"];
+        let complete = [&complete[..], &[payload.to_str().unwrap()], &key[..]].concat();
+        assert_eq!(server.json(&complete).0, 0);
+    }
+    let list = server.call(&["list", "--output", "json"]);
+    assert_eq!((list.status.code(), text(&list).lines().count()), (Some(0), 3), "{}", errors(&list));
+}
+
+#[test]
 fn policy_tells_what_is_in_force() {
     let directory = tempfile::tempdir().unwrap();
     let policy = directory.path().join("policy.toml");
@@ -249,6 +273,45 @@ fn a_shell_gets_everything_quoted_and_nothing_stale() {
 }
 
 #[test]
+fn a_payload_of_any_size_leaves_the_shell_usable() {
+    let (server, directory) = server();
+    let payload = directory.path().join("payload");
+    std::fs::write(&payload, "x".repeat(200 << 10)).unwrap();
+    let script = r#"
+        eval "$("$semel" begin --endpoint e --key large --output env)" || exit 1
+        "$semel" complete --payload-file "$payload" > /dev/null || exit 2
+        # Exported by whoever started the shell: it must not stay so.
+        export SEMEL_PAYLOAD_BASE64=stale
+        eval "$("$semel" begin --endpoint e --key large --output env)"; echo "$? ${#SEMEL_PAYLOAD_BASE64}"
+        env true && echo usable
+    "#;
+    for shell in ["bash", "sh"] {
+        let mut command = Command::new(shell);
+        command.args(["-c", script.replace("large", shell).as_str()]).env("SEMEL_SERVER", &server.url);
+        let output =
+            command.env("semel", env!("CARGO_BIN_EXE_semel")).env("payload", &payload).output().unwrap();
+        let expected = format!("100 {}\nusable\n", (200_usize << 10).div_ceil(3) * 4);
+        assert_eq!(text(&output), expected, "{}", errors(&output));
+    }
+}
+
+#[test]
+fn what_follows_a_begin_reaches_its_tenant_and_its_server() {
+    let (server, _directory) = server();
+    let script = r#"
+        eval "$("$semel" begin --tenant acme --server "$url" --endpoint e --key k --output env)" || exit 1
+        "$semel" renew > /dev/null && "$semel" complete --payload hello > /dev/null && echo done
+        "$semel" begin --tenant acme --endpoint e --key k > /dev/null; echo $?
+        # Where the environment named the server already, nothing has to be said.
+        "$semel" begin --endpoint e --key other --output env | grep -c SEMEL_SERVER
+    "#;
+    let mut command = Command::new("sh");
+    command.args(["-c", script]).env("semel", env!("CARGO_BIN_EXE_semel")).env("url", &server.url);
+    let output = command.env_remove("SEMEL_SERVER").env_remove("SEMEL_TENANT").output().unwrap();
+    assert_eq!(text(&output), "done\n100\n0\n", "{}", errors(&output));
+}
+
+#[test]
 fn errors_name_fields_and_hide_the_key() {
     let (server, _directory) = server();
     let secret = "personal-data-".repeat(20);
@@ -260,6 +323,8 @@ fn errors_name_fields_and_hide_the_key() {
         assert!(said.contains(&format!("\n  {field} ")), "{said} names {field}");
     }
     assert!(!said.contains("personal-data"), "{said}");
+    let one = server.call(&["begin", "--endpoint", "", "--key", "k"]);
+    assert_eq!(errors(&one).matches("key.endpoint").count(), 1, "said once: {}", errors(&one));
     let (_, as_json) = server.json(&["begin", "--endpoint", "", "--key", &secret]);
     assert_eq!(as_json["error"]["exit"], json!(109));
     assert!(!as_json.to_string().contains("personal-data"), "{as_json}");
@@ -312,14 +377,85 @@ fn terminals_are_not_steered_by_what_callers_sent() {
 }
 
 #[test]
-fn help_lists_the_exit_statuses_and_completions_are_printed() {
+fn help_lists_the_exit_statuses() {
     let help = semel().arg("--help").output().unwrap();
     for line in ["  103  begin, once: nobody knows", "  120  once: the command ran"] {
         assert!(text(&help).contains(line), "{}", text(&help));
     }
-    for shell in ["bash", "zsh", "fish"] {
-        let script = semel().args(["completions", shell]).output().unwrap();
-        assert!(script.status.success());
-        assert!(text(&script).contains("checkpoint"), "{shell}");
+}
+
+/// The completion script for a shell.
+fn completions(shell: &str) -> String {
+    let script = semel().args(["completions", shell]).output().unwrap();
+    assert!(script.status.success(), "{}", errors(&script));
+    text(&script)
+}
+
+#[test]
+fn bash_completes_commands_flags_and_values() {
+    let directory = tempfile::tempdir().unwrap();
+    let script = directory.path().join("semel.bash");
+    std::fs::write(&script, completions("bash")).unwrap();
+    for (words, expected) in [
+        (&["che"][..], "checkpoint"),
+        (&["config", "p"], "print"),
+        (&["once", "--max-o"], "--max-output"),
+        (&["begin", "--output", "j"], "json"),
+    ] {
+        // As bash itself calls it: the command, the word to complete, the word before.
+        let ask = r#"
+            source "$1"; shift
+            COMP_WORDS=(semel "$@"); COMP_CWORD=$#
+            _semel semel "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD-1]}"
+            printf '%s\n' "${COMPREPLY[@]}"
+        "#;
+        let mut bash = Command::new("bash");
+        let output = bash.args(["-c", ask, "bash"]).arg(&script).args(words).output().unwrap();
+        assert_eq!(text(&output), format!("{expected}\n"), "{words:?}: {}", errors(&output));
     }
+}
+
+#[test]
+fn zsh_and_fish_complete_every_command() {
+    let (zsh, fish) = (completions("zsh"), completions("fish"));
+    assert!(zsh.starts_with("#compdef semel\n"), "{zsh}");
+    for command in [
+        "serve",
+        "begin",
+        "complete",
+        "abort",
+        "renew",
+        "checkpoint",
+        "lookup",
+        "once",
+        "list",
+        "resolve",
+        "forget",
+        "policy",
+        "bench",
+        "config",
+        "completions",
+    ] {
+        assert!(zsh.lines().any(|line| line.starts_with(&format!("'{command}:"))), "zsh: {command}");
+        let first = format!("complete -c semel -n \"__fish_semel_needs_command\" -f -a \"{command}\" ");
+        assert!(fish.lines().any(|line| line.starts_with(&first)), "fish: {command}");
+    }
+    assert!(zsh.contains("'--max-output=["), "zsh: a flag that takes a value");
+    let flag = "complete -c semel -n \"__fish_semel_using_subcommand once\" -l max-output ";
+    assert!(fish.lines().any(|line| line.starts_with(flag) && line.ends_with(" -r")), "fish: {fish}");
+}
+
+#[test]
+fn bench_tells_of_its_progress_each_second_and_ends_when_told_to() {
+    let (server, _directory) = server();
+    let mut bench = server.semel(&["bench", "--duration", "1h", "--progress", "--concurrency", "2"]);
+    let mut bench = bench.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let said = Heard::listen(bench.stderr.take().unwrap());
+    said.wait_for(" violations\n", 2);
+    send(&bench, Signal::SIGINT);
+    let report = Heard::listen(bench.stdout.take().unwrap());
+    bench.wait().unwrap();
+    report.wait_for("lifecycles", 1);
+    let line = said.text().lines().next().unwrap().to_owned();
+    assert!(line.contains(" of 3600 s  ") && line.ends_with("  0 violations"), "{line}");
 }

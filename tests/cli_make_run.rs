@@ -20,6 +20,8 @@ fn paste(lines: &[String]) -> Vec<String> {
             bash.env_remove(variable);
         }
     }
+    // The other terminal may be set up for other work.
+    bash.env("SEMEL_SERVER", "http://127.0.0.1:1").env("SEMEL_TENANT", "acme");
     let output = bash.arg("-c").arg(script).stdin(Stdio::null()).output().expect("bash starts");
     assert_eq!(errors(&output), "", "nothing is wrong");
     text(&output).split("=====\n").map(str::to_owned).collect()
@@ -46,7 +48,7 @@ fn the_printed_lines_show_begin_duplicate_complete_and_replay() {
     // The record outlives the process, and the next start shows the whole of it anew.
     let server = Program::start(directory.path(), &[]);
     let key = lines[3].split("--key ").nth(1).expect("the lines name the key");
-    let replay = server.call(&["begin", "--endpoint", "demo/Charge", "--key", key]);
+    let replay = server.call(&["begin", "--tenant", "acme", "--endpoint", "demo/Charge", "--key", key]);
     assert_eq!(replay.status.code(), Some(100), "{}", errors(&replay));
     assert!(text(&replay).contains("charged 42 EUR"));
 }

@@ -2,6 +2,8 @@
 
 #[path = "support/program.rs"]
 mod program;
+#[path = "support/scene.rs"]
+mod scene;
 mod support;
 
 use std::path::{Path, PathBuf};
@@ -9,61 +11,8 @@ use std::process::{Output, Stdio};
 
 use nix::sys::signal::Signal;
 use program::{Heard, Program, errors, send, text, wait_until};
+use scene::{RUN, Scene, code};
 use support::count;
-
-/// A server, and a directory for what commands leave behind.
-struct Scene {
-    server: Program,
-    directory: tempfile::TempDir,
-}
-
-impl Scene {
-    fn new() -> Self {
-        Self::with(&["--store", "memory"])
-    }
-
-    fn with(arguments: &[&str]) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let server = Program::start(directory.path(), arguments);
-        Self { server, directory }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
-    /// How often the guarded command ran: each run appends a line.
-    fn runs(&self) -> usize {
-        std::fs::read_to_string(self.path("runs")).unwrap_or_default().lines().count()
-    }
-
-    /// Runs a bash script under `key`.
-    fn once(&self, key: &str, flags: &[&str], script: &str) -> Output {
-        self.command(key, flags, script).output().expect("semel starts")
-    }
-
-    fn command(&self, key: &str, flags: &[&str], script: &str) -> std::process::Command {
-        let mut command = self.server.semel(&["once", "--endpoint", "jobs/Nightly", "--key", key]);
-        command.args(flags).args(["--", "bash", "-c", script]).current_dir(self.directory.path());
-        command
-    }
-
-    fn lookup(&self, key: &str) -> serde_json::Value {
-        let (exit, record) = self.server.json(&["lookup", "--endpoint", "jobs/Nightly", "--key", key]);
-        assert_eq!(exit, 0, "{record}");
-        record
-    }
-}
-
-fn code(output: &Output) -> i32 {
-    output.status.code().expect("it exits by itself")
-}
-
-fn exists(path: &Path) -> bool {
-    path.exists()
-}
-
-const RUN: &str = "echo run >> runs; ";
 
 #[test]
 fn a_second_start_gets_the_same_output_and_status_byte_for_byte() {
@@ -252,7 +201,7 @@ fn an_operator_who_takes_the_key_stops_the_command() {
     let process = format!("/proc/{}/stat", sleeper.trim());
     wait_until("what the command started is gone, too", || {
         std::fs::read_to_string(&process).is_ok_and(|stat| stat.contains(") Z "))
-            || !exists(Path::new(&process))
+            || !Path::new(&process).exists()
     });
     assert_eq!(scene.lookup("taken")["state"], "released");
 
@@ -303,7 +252,7 @@ fn a_lease_that_cannot_be_renewed_stops_the_command_before_another_may_run() {
     assert_eq!(process.wait().unwrap().code(), Some(120));
     heard.wait_for("THE OUTCOME IS NOT STORED", 1);
     let guarded = std::fs::read_to_string(scene.path("guarded")).unwrap();
-    assert!(!exists(Path::new(&format!("/proc/{}", guarded.trim()))), "it has ended before this one");
+    assert!(!Path::new(&format!("/proc/{}", guarded.trim())).exists(), "it has ended before this one");
 }
 
 #[test]
@@ -373,7 +322,7 @@ fn output_beyond_the_policy_is_left_out() {
     let script = "head -c 2000 /dev/zero | tr '\\0' x; exit 0";
     let first = scene.once("policy", &[], script);
     assert_eq!((code(&first), first.stdout.len()), (0, 2000));
-    assert!(errors(&first).contains("larger than the policy allows"), "{}", errors(&first));
+    assert!(errors(&first).contains("larger than the policy or the server allows"), "{}", errors(&first));
     let second = scene.once("policy", &[], script);
     assert_eq!((code(&second), second.stdout.len()), (0, 0));
     assert!(errors(&second).contains("2000 bytes of its output"), "{}", errors(&second));

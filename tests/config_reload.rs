@@ -33,7 +33,8 @@ impl Watched {
         std::fs::write(&path, &text).unwrap();
         let allowance = Duration::from_secs(1);
         let policies = Arc::new(Policies::new(parse_policy("policy.toml", &text, allowance).unwrap()));
-        let watch = PolicyWatch::new(path.clone(), text, allowance, policies.clone());
+        let watch =
+            PolicyWatch::new(path.clone(), text, (allowance, Duration::from_mins(1)), policies.clone());
         Self { _directory: directory, path, policies, watch }
     }
 
@@ -132,6 +133,10 @@ fn a_running_server_follows_its_file_and_sighup() {
     server.log.wait_for(REFUSED, 1);
     server.log.wait_for("policy.toml:3: defaults: laese = 5 is not a policy field; did you mean lease?", 1);
     assert_eq!(granted(&server), json!(12));
+    // Whoever asks is told again, and not that all is as it was.
+    server.signal(Signal::SIGHUP);
+    server.log.wait_for(REFUSED, 2);
+    assert!(!server.log.text().contains("unchanged"), "{}", server.log.text());
 
     mount(directory.path(), "..four", &lease("14s"));
     server.signal(Signal::SIGHUP);
@@ -140,6 +145,32 @@ fn a_running_server_follows_its_file_and_sighup() {
     server.signal(Signal::SIGHUP);
     server.log.wait_for("the policy file is unchanged", 1);
     assert!(server.stop().success());
+}
+
+#[test]
+fn a_wait_that_is_never_granted_is_warned_of() {
+    const WARNING: &str =
+        "is never granted: limits.request_timeout is 10s, which lets a Begin be held for 9s at most";
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("policy.toml");
+    let policy = path.to_str().unwrap();
+    let text = "[defaults]\nmax_wait = \"9s\"\n[[rule]]\nendpoint = \"slow\"\nmax_wait = \"9001ms\"\n[[rule]]\ntenant = \"a\"\nlease = \"1s\"\n";
+    std::fs::write(&path, text).unwrap();
+    let limit = ["--limits-request-timeout", "10s", "--policy", policy];
+    let check = support::semel().args(["config", "check"]).args(limit).output().unwrap();
+    assert_eq!(check.status.code(), Some(0));
+    assert_eq!(program::errors(&check), format!("semel: {policy}:5: rule 1: max_wait = 9s 1ms {WARNING}\n"));
+
+    let server = Program::start(directory.path(), &[&["--store", "memory"], &limit[..]].concat());
+    server.log.wait_for(WARNING, 1);
+    std::fs::write(&path, "[defaults]\nmax_wait = \"1m\"\n").unwrap();
+    server.signal(Signal::SIGHUP);
+    server.log.wait_for("policy.toml:2: defaults: max_wait = 1m is never granted", 1);
+
+    let built_in =
+        support::semel().args(["config", "check", "--limits-request-timeout", "20s"]).output().unwrap();
+    let said = program::errors(&built_in);
+    assert!(said.starts_with("semel: built-in policy: max_wait = 30s is never granted"), "{said}");
 }
 
 #[test]

@@ -5,10 +5,11 @@ mod program;
 mod support;
 
 use std::path::Path;
+use std::process::Stdio;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use program::{Program, errors, text};
+use program::{Heard, Program, errors, send, text, wait_until};
 use semel::config::{self, Loaded, Problems, SETTINGS, Setting, Sources, StoreKind};
 use semel::coordinator;
 use semel::server::Limits;
@@ -216,7 +217,12 @@ fn variables_of_others_are_left_alone() {
             ("SEMEL_SERVER", "http://127.0.0.1:1"),
             ("SEMEL_KEY", "k"),
             ("SEMEL_PORT", "tcp://10.0.0.1:7400"),
+            ("SEMEL_PORT_7400_TCP", "tcp://10.0.0.1:7400"),
+            ("SEMEL_PORT_7400_TCP_PROTO", "tcp"),
+            ("SEMEL_PORT_7400_TCP_PORT", "7400"),
             ("SEMEL_PORT_7400_TCP_ADDR", "10.0.0.1"),
+            ("SEMEL_CANARY_PORT", "udp://[fd00::1]:7400"),
+            ("SEMEL_SERVICE_PORT", "7400"),
             ("SEMEL_SERVICE_HOST", "10.0.0.1"),
             ("SEMEL_SERVICE_PORT_GRPC", "7400"),
             ("SEMEL_IMAGE_TAG", "v1"),
@@ -227,6 +233,25 @@ fn variables_of_others_are_left_alone() {
         loaded.unwrap().warnings,
         ["the environment variable SEMEL_IMAGE_TAG names no setting and has no effect"]
     );
+}
+
+#[test]
+fn what_only_looks_like_a_variable_of_kubernetes_is_warned_of() {
+    let names = [
+        "SEMEL_LISTEN_PORT",
+        "SEMEL_OPS_PORT_HTTP",
+        "SEMEL_TCP",
+        "SEMEL_TCP_NODELAY",
+        "SEMEL_TLS_SERVICE_HOST",
+    ];
+    let variables: Vec<_> = names.iter().map(|name| (*name, "yes")).collect();
+    let warnings = load("", &variables, &[]).unwrap().warnings;
+    let expected: Vec<_> = names
+        .iter()
+        .map(|name| format!("the environment variable {name} names no setting and has no effect"))
+        .collect();
+    assert_eq!(warnings, expected);
+    assert_eq!(load("", &[("SEMEL_LISTEN_PORT", "7400")], &[]).unwrap().warnings.len(), 1);
 }
 
 #[test]
@@ -254,6 +279,18 @@ fn the_file_of_the_directory_is_read_unless_another_is_named() {
     );
     let flag = run(&["config", "print", "--config", "named.toml", "--max-waiters", "13"], None);
     assert!(text(&flag).contains("max_waiters = 13  # --max-waiters\n"), "{}", text(&flag));
+}
+
+#[test]
+fn log_levels_are_taken_as_they_are_meant_or_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Program::start(directory.path(), &["--store", "memory", "--log-level", "off, semel = info"]);
+    server.log.wait_for("settings are read", 1);
+    for levels in ["semel[x]=info", "=info", "off,semel{a=b}=info", "semel cli=info", "off,", "5", "semel"] {
+        let said = problems("", &[("SEMEL_LOG_LEVEL", levels)], &[]);
+        assert_eq!(said.len(), 1, "{levels}: {said:?}");
+        assert!(said[0].contains("write "), "{said:?}");
+    }
 }
 
 #[test]
@@ -345,4 +382,30 @@ fn the_example_file_shows_every_setting_with_its_default() {
     variables.dedup();
     assert_eq!(variables.len(), SETTINGS.len());
     assert!(variables.iter().all(|name| !name.ends_with("_PORT")), "Kubernetes sets such variables");
+}
+
+#[test]
+fn a_server_that_opens_its_store_can_be_told_to_stop() {
+    let directory = tempfile::tempdir().unwrap();
+    assert!(Program::start(directory.path(), &[]).stop().success());
+    // A journal that cannot be read to its end: a pipe that nobody writes.
+    let engine = directory.path().join("data/engine");
+    let journal = std::fs::read_dir(engine).unwrap().map(|entry| entry.unwrap().path());
+    let journal = journal.filter(|path| path.extension().is_some_and(|kind| kind == "jnl")).min().unwrap();
+    std::fs::remove_file(&journal).unwrap();
+    nix::unistd::mkfifo(&journal, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let mut serve = semel();
+    serve.current_dir(directory.path()).args(["serve", "--listen", "127.0.0.1:0"]);
+    serve.args(["--ops-listen", "127.0.0.1:0"]).stderr(Stdio::piped()).stdout(Stdio::null());
+    let mut serve = serve.spawn().unwrap();
+    let log = Heard::listen(serve.stderr.take().unwrap());
+    let status = format!("/proc/{}/status", serve.id());
+    wait_until("SIGTERM is handled", || {
+        let status = std::fs::read_to_string(&status).unwrap_or_default();
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap_or("0");
+        u64::from_str_radix(mask.trim(), 16).unwrap() & 1 << (Signal::SIGTERM as u32 - 1) != 0
+    });
+    send(&serve, Signal::SIGTERM);
+    log.wait_for("told to stop before the store was open", 1);
+    assert_eq!(serve.wait().unwrap().code(), Some(0), "{}", log.text());
 }

@@ -1,7 +1,6 @@
 //! Each method over a real socket: what it answers, and what it answers when it is called again.
 
 mod support {
-    pub(crate) mod raw;
     pub(crate) mod scripted_store;
     pub(crate) mod server;
 }
@@ -15,8 +14,6 @@ use semel::domain::{OnLostLease, Pattern, Policy, PolicyRules, Rule};
 use semel::proto::abort_request::Disposition;
 use semel::proto::begin_response::Decision;
 use semel::proto::{self, State};
-use semel::server::Limits;
-use support::raw::RawClient;
 use support::scripted_store::ScriptedStore;
 use support::server::*;
 use tonic::{Code, Request};
@@ -254,30 +251,6 @@ async fn a_held_begin_is_woken_by_release_and_started_once() {
     assert_eq!(replayed(other.await.unwrap().unwrap()).result, Some(success("done")));
 }
 
-/// The server answers before the caller gives up, however slow both are: this caller has no deadline of its own.
-#[tokio::test]
-async fn a_wait_ends_before_its_callers_deadline() {
-    let server = Start::default().serve().await;
-    started(server.client().await.begin(begin("k", 1)).await.unwrap());
-    let mut raw = RawClient::connect(&server.grpc).await;
-    let request = proto::BeginRequest { wait: seconds(30), ..begin("k", 2) }.encode_to_vec();
-    for timeout in ["300m", "100000u"] {
-        let answer =
-            raw.call("/semel.v1.IdempotencyService/Begin", &[("grpc-timeout", timeout)], &request).await;
-        let answer = proto::BeginResponse::decode(answer.unwrap()).unwrap();
-        assert!(matches!(answer.decision, Some(Decision::InProgress(_))), "{timeout}: {answer:?}");
-    }
-}
-
-#[tokio::test]
-async fn a_wait_ends_before_the_servers_own_bound() {
-    let limits = Limits { request_timeout: Duration::from_millis(200), ..Limits::default() };
-    let server = Start { limits, ..Start::default() }.serve().await;
-    let mut client = server.client().await;
-    started(client.begin(begin("k", 1)).await.unwrap());
-    in_progress(client.begin(proto::BeginRequest { wait: seconds(30), ..begin("k", 2) }).await.unwrap());
-}
-
 #[tokio::test]
 async fn a_batch_keeps_the_requests_order_and_isolates_errors() {
     let server = Start::default().serve().await;
@@ -470,6 +443,23 @@ async fn records_are_listed_page_by_page() {
     // Its size may change on the way.
     let request = proto::ListRecordsRequest { page_token: first.next_page_token, page_size: 1000, ..all };
     assert_eq!(operator.list_records(request).await.unwrap().into_inner().records.len(), 15);
+}
+
+#[tokio::test]
+async fn a_page_has_a_hundred_records_and_at_most_a_thousand() {
+    let server = Start::default().serve().await;
+    let mut client = server.client().await;
+    for batch in 0..2 {
+        let requests = (0..600).map(|number| begin(&format!("{batch} {number}"), 1)).collect();
+        client.batch_begin(proto::BatchBeginRequest { requests }).await.unwrap();
+    }
+    let mut operator = server.operator().await;
+    for (page_size, expected) in [(0, 100), (1, 1), (1000, 1000), (1001, 1000), (i32::MAX, 1000)] {
+        let request = proto::ListRecordsRequest { tenant: "shop".into(), page_size, ..Default::default() };
+        let page = operator.list_records(request).await.unwrap().into_inner();
+        assert_eq!(page.records.len(), expected, "page_size {page_size}");
+        assert_ne!(page.next_page_token, "", "there are 1,200");
+    }
 }
 
 #[tokio::test]

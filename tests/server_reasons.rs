@@ -452,15 +452,32 @@ async fn all_fields_are_refused_at_once() {
         ]
     );
     assert!(!said.text.contains(CANARY));
-    // What the policy wants is known only where the key is right; then it is said with the rest.
+    // What the policy wants is said with the rest.
     let said = world
-        .begin(proto::BeginRequest { key: at("strict"), fingerprint: bytes::Bytes::new(), ..begin })
+        .begin(proto::BeginRequest { key: at("strict"), fingerprint: bytes::Bytes::new(), ..begin.clone() })
         .await;
     assert_eq!(said.reason, "INVALID_ATTEMPT_ID");
     assert_eq!(
         said.fields,
         ["attempt_id", "fingerprint", "lease", "retention", "wait", "first_sent", "labels"]
     );
+
+    // It is known by tenant and endpoint alone.
+    let nameless = proto::Key { idempotency_key: String::new(), ..at("strict").unwrap() };
+    let said = world
+        .begin(proto::BeginRequest { key: Some(nameless.clone()), fingerprint: bytes::Bytes::new(), ..begin })
+        .await;
+    assert_eq!(said.fields[..3], ["key.idempotency_key", "attempt_id", "fingerprint"]);
+    let report = complete(CANARY, 1, 0, &long);
+    let said = world.complete(proto::CompleteRequest { key: Some(nameless), ..report.clone() }).await;
+    assert_eq!(said.fields, ["key.idempotency_key", "fence", "result"]);
+    // Where no policy is known, what none allows is too much all the same.
+    let most = Policy::RESULT_BYTES_LIMIT;
+    for (bytes, fields) in [(most, &["key", "fence"][..]), (most + 1, &["key", "fence", "result"])] {
+        let result = Some(success(&"x".repeat(bytes)));
+        let said = world.complete(proto::CompleteRequest { key: None, result, ..report.clone() }).await;
+        assert_eq!(said.fields, fields, "{bytes} bytes");
+    }
 
     let header = |name: &str| proto::Header { name: name.into(), value: long.clone().into() };
     let said = world

@@ -1,4 +1,4 @@
-//! What holds for every call: health, reflection, draining, and bounds on what a client may do to a connection.
+//! What holds for every call: health, reflection, draining, panics, and errors that are not semel's own.
 
 mod support {
     pub(crate) mod raw;
@@ -13,10 +13,9 @@ use std::time::Duration;
 use prost::Message;
 use semel::proto;
 use semel::server::Limits;
-use support::raw::{Frames, RawClient, framed, request};
+use support::raw::RawClient;
 use support::scripted_store::{Script, ScriptedStore};
 use support::server::*;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_stream::StreamExt;
 use tonic::Code;
@@ -149,6 +148,42 @@ async fn an_unknown_method_is_unimplemented() {
     }
 }
 
+/// They have no `ErrorInfo`, and a row in the documentation that says what to do.
+#[tokio::test]
+async fn errors_that_are_not_semels_are_documented() {
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/SEMANTICS.md")).unwrap();
+    let section = text.split("\n## ").find(|section| section.starts_with("Errors that are not semel's\n"));
+    let section = section.expect("a section about them");
+
+    let limits = Limits { request_timeout: Duration::from_millis(200), ..Limits::default() };
+    let impatient = Start { limits, ..Start::default() }.serve().await;
+    let server = Start::default().serve().await;
+    let begin = "/semel.v1.IdempotencyService/Begin";
+    let too_large = bytes::Bytes::from_static(&[0, 0xff, 0xff, 0xff, 0xff, 1]);
+    let compressed = bytes::Bytes::from_static(&[1, 0, 0, 0, 0]);
+    let half = support::raw::framed(b"0123456789").slice(..10);
+    let mut raw = RawClient::connect(&server.grpc).await;
+    let mut errors = vec![
+        ("INTERNAL", raw.call(begin, &[], &[0xff]).await.unwrap_err()),
+        ("INTERNAL", raw.send(begin, &[], bytes::Bytes::new()).await.unwrap_err()),
+        ("INTERNAL", raw.send(begin, &[], half.clone()).await.unwrap_err()),
+        ("INTERNAL", raw.send(begin, &[], compressed).await.unwrap_err()),
+        ("UNIMPLEMENTED", raw.call("/semel.v1.IdempotencyService/Steal", &[], &[]).await.unwrap_err()),
+        ("UNIMPLEMENTED", raw.call(begin, &[("grpc-encoding", "gzip")], &[]).await.unwrap_err()),
+        ("OUT_OF_RANGE", raw.send(begin, &[], too_large).await.unwrap_err()),
+    ];
+    let mut ready = RawClient::connect(&impatient.grpc).await.requests.ready().await.unwrap();
+    let (answer, mut sending) = ready.send_request(support::raw::request(begin, &[]), false).unwrap();
+    sending.send_data(half, false).unwrap();
+    let late = tonic::Status::from_header_map(answer.await.unwrap().headers()).unwrap();
+    errors.push(("DEADLINE_EXCEEDED", late));
+    for (code, error) in errors {
+        assert_eq!(format!("{:?}", error.code()).to_uppercase(), code.replace('_', ""), "{error:?}");
+        assert!(tonic_types::StatusExt::get_error_details(&error).error_info().is_none(), "{error:?}");
+        assert!(section.contains(&format!("| `{code}`")), "{code} is not there");
+    }
+}
+
 #[tokio::test]
 async fn a_drain_answers_held_begins_and_finishes_calls() {
     let store = ScriptedStore::new();
@@ -203,6 +238,30 @@ async fn a_drain_is_bounded() {
     assert!(stuck.await.unwrap().is_err());
 }
 
+/// A client that keeps its stream open, to ask more.
+#[tokio::test]
+async fn a_drain_ends_open_reflection() {
+    use tonic_reflection::pb::v1;
+
+    // Long after any test was given up.
+    let limits = Limits { drain_time: Duration::from_hours(1), ..Limits::default() };
+    let mut server = Start { limits, ..Start::default() }.serve().await;
+    let mut client = v1::server_reflection_client::ServerReflectionClient::new(server.channel().await);
+    let (ask, asked) = tokio::sync::mpsc::channel(1);
+    let list = v1::server_reflection_request::MessageRequest::ListServices(String::new());
+    ask.send(v1::ServerReflectionRequest { message_request: Some(list), ..Default::default() })
+        .await
+        .unwrap();
+    let asked = tokio_stream::wrappers::ReceiverStream::new(asked);
+    let mut answers = client.server_reflection_info(asked).await.unwrap().into_inner();
+    answers.next().await.unwrap().unwrap();
+    server.stop();
+    let ended = tokio::time::timeout(Duration::from_mins(1), server.ended());
+    ended.await.expect("the drain waits for a stream that nobody ends").unwrap();
+    assert!(answers.next().await.is_none(), "the stream was ended, not broken");
+    drop(ask);
+}
+
 #[tokio::test]
 async fn an_idle_server_stops_at_once() {
     let mut server = Start::default().serve().await;
@@ -211,153 +270,6 @@ async fn an_idle_server_stops_at_once() {
     let _silent = TcpStream::connect(&server.grpc).await.unwrap();
     server.stop();
     server.ended().await.unwrap();
-}
-
-const ENHANCE_YOUR_CALM: u32 = 0xb;
-
-/// What a server of `limits` says to a client that sends `abuse` and then nothing; other clients are served before
-/// and after.
-async fn goodbye_to(limits: Limits, abuse: Vec<bytes::Bytes>) -> Option<u32> {
-    let server = Start { limits, ..Start::default() }.serve().await;
-    let mut client = server.client().await;
-    started(client.begin(begin("before", 1)).await.unwrap());
-    let mut frames = Frames::connect(&server.grpc).await;
-    // The server may close before it has read everything.
-    let _ = frames.send(abuse).await;
-    let said = frames.goodbye().await;
-    started(client.begin(begin("after", 1)).await.unwrap());
-    said
-}
-
-const BEGIN: &str = "/semel.v1.IdempotencyService/Begin";
-
-fn streams(count: u32) -> impl Iterator<Item = u32> {
-    (0..count).map(|number| 1 + 2 * number)
-}
-
-/// HTTP/2 rapid reset: streams opened and reset at once.
-#[tokio::test]
-async fn a_client_that_resets_streams_rapidly_is_cut_off() {
-    let limits = Limits { max_pending_reset_streams: 10, ..Limits::default() };
-    let abuse = streams(100)
-        .flat_map(|stream| [Frames::headers(Frames::END_HEADERS, stream, BEGIN), Frames::reset(stream)]);
-    assert_eq!(goodbye_to(limits, abuse.collect()).await, Some(ENHANCE_YOUR_CALM));
-}
-
-/// `MadeYouReset`: streams that the server itself has to reset, for an error of the client's.
-#[tokio::test]
-async fn a_client_that_makes_the_server_reset_streams_is_cut_off() {
-    let limits = Limits { max_error_reset_streams: 10, ..Limits::default() };
-    let abuse = streams(100).flat_map(|stream| {
-        [Frames::headers(Frames::END_HEADERS, stream, BEGIN), Frames::window_update(stream, i32::MAX as u32)]
-    });
-    assert_eq!(goodbye_to(limits, abuse.collect()).await, Some(ENHANCE_YOUR_CALM));
-}
-
-/// CONTINUATION flood: a header block that never ends.
-#[tokio::test]
-async fn a_client_whose_headers_never_end_is_cut_off() {
-    // A literal header that is not indexed: name "x", value of 100 bytes.
-    let mut header = vec![0x00, 1, b'x', 100];
-    header.extend([b'y'; 100]);
-    let abuse = std::iter::once(Frames::headers(0, 1, BEGIN))
-        .chain((0..10_000).map(|_| Frames::continuation(1, &header)));
-    let said = goodbye_to(Limits::default(), abuse.collect()).await;
-    assert!(said.is_none_or(|code| code != 0), "{said:?}");
-    // Empty ones cost the client least.
-    let abuse = std::iter::once(Frames::headers(0, 1, BEGIN))
-        .chain((0..10_000).map(|_| Frames::continuation(1, &[])));
-    let said = goodbye_to(Limits::default(), abuse.collect()).await;
-    assert!(said.is_none_or(|code| code != 0), "{said:?}");
-}
-
-#[tokio::test]
-async fn a_client_that_does_not_greet_is_closed() {
-    let limits = Limits { greeting_time: Duration::from_millis(50), ..Limits::default() };
-    let server = Start { limits, ..Start::default() }.serve().await;
-    for greeting in ["", "PRI * HT"] {
-        let mut socket = TcpStream::connect(&server.grpc).await.unwrap();
-        socket.write_all(greeting.as_bytes()).await.unwrap();
-        assert_eq!(socket.read(&mut [0; 16]).await.unwrap(), 0, "closed without a word");
-    }
-    // Another protocol.
-    let mut socket = TcpStream::connect(&server.grpc).await.unwrap();
-    socket.write_all(b"GET /livez HTTP/1.1\r\nhost: test\r\n\r\n").await.unwrap();
-    let _ = socket.read_to_end(&mut Vec::new()).await;
-    started(server.client().await.begin(begin("k", 1)).await.unwrap());
-}
-
-#[tokio::test]
-async fn a_message_that_is_too_large_is_refused_and_the_server_serves_on() {
-    let server = Start::default().serve().await;
-    let mut client = server.client().await;
-    let huge = "x".repeat((4 << 20) + 1);
-    let refused = client.complete(complete("k", 1, 5, &huge)).await.unwrap_err();
-    assert_eq!(refused.code(), Code::OutOfRange, "{refused}");
-    // A frame that only says that it is large.
-    let mut raw = RawClient::connect(&server.grpc).await;
-    let lie = bytes::Bytes::from_static(&[0, 0xff, 0xff, 0xff, 0xff, 1]);
-    let refused = raw.send("/semel.v1.IdempotencyService/Begin", &[], lie).await.unwrap_err();
-    assert_eq!(refused.code(), Code::OutOfRange, "{refused}");
-    started(client.begin(begin("k", 1)).await.unwrap());
-}
-
-#[tokio::test]
-async fn headers_that_are_too_large_are_refused_and_the_server_serves_on() {
-    let server = Start::default().serve().await;
-    let mut raw = RawClient::connect(&server.grpc).await;
-    let long = "x".repeat(20_000);
-    let message = begin("k", 1).encode_to_vec();
-    let path = "/semel.v1.IdempotencyService/Begin";
-    raw.call(path, &[("x-long", &long)], &message).await.unwrap_err();
-    let mut raw = RawClient::connect(&server.grpc).await;
-    raw.call(path, &[("x-short", "x")], &message).await.unwrap();
-}
-
-#[tokio::test]
-async fn connections_beyond_the_bound_are_closed() {
-    let limits = Limits { max_connections: 2, ..Limits::default() };
-    let server = Start { limits, ..Start::default() }.serve().await;
-    let mut first = server.client().await;
-    let second = RawClient::connect(&server.grpc).await;
-    started(first.begin(begin("k", 1)).await.unwrap());
-    let mut third = TcpStream::connect(&server.grpc).await.unwrap();
-    assert_eq!(third.read(&mut [0; 16]).await.unwrap_or(0), 0, "closed without a word");
-    // A place that becomes free is given away.
-    second.connection.abort();
-    drop(second);
-    loop {
-        let mut next = RawClient::connect(&server.grpc).await;
-        if next.call("/semel.v1.IdempotencyService/Begin", &[], &begin("k", 1).encode_to_vec()).await.is_ok()
-        {
-            break;
-        }
-    }
-}
-
-#[tokio::test]
-async fn an_aged_connection_is_asked_to_go_and_its_calls_end() {
-    let store = ScriptedStore::new();
-    let limits = Limits { max_connection_age: Duration::from_millis(100), ..Limits::default() };
-    let server = Start { limits, ..Start::on(store.clone()) }.serve().await;
-    let mut raw = RawClient::connect(&server.grpc).await;
-    store.play(Script::Hang);
-    let before = store.calls();
-    let mut requests = raw.requests.clone();
-    let call = tokio::spawn(async move {
-        raw.call("/semel.v1.IdempotencyService/Begin", &[], &begin("k", 1).encode_to_vec()).await.map(|_| raw)
-    });
-    store.called_after(before).await;
-    // Until the client knows that it should go: then it opens no more streams.
-    while std::future::poll_fn(|context| requests.poll_ready(context)).await.is_ok() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    store.play(Script::Work);
-    let raw = call.await.unwrap().expect("the call that was under way is answered");
-    drop(requests);
-    let RawClient { requests, connection } = raw;
-    drop(requests);
-    connection.await.unwrap().expect("a graceful end");
 }
 
 /// A call that panics is a bug of ours: its caller learns an id, the log has the same one.
@@ -401,28 +313,4 @@ impl std::io::Write for LogWriter {
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
     }
-}
-
-/// The server's own bound on a call, when the store hangs: what may have been written is said to be unknown.
-#[tokio::test]
-async fn a_store_that_hangs_is_not_waited_for_without_end() {
-    let store = ScriptedStore::new();
-    let limits = Limits { request_timeout: Duration::from_millis(200), ..Limits::default() };
-    let server = Start { limits, ..Start::on(store.clone()) }.serve().await;
-    let mut client = server.client().await;
-    store.play(Script::Hang);
-    let error = client.begin(begin("k", 1)).await.unwrap_err();
-    assert_eq!((error.code(), &*reason(&error)), (Code::Unavailable, "STORE_OUTCOME_UNKNOWN"));
-    let error = client.lookup(proto::LookupRequest { key: Some(key("k")) }).await.unwrap_err();
-    assert_eq!((error.code(), &*reason(&error)), (Code::Unavailable, "STORE_UNAVAILABLE"));
-    // A body that never comes.
-    let mut raw = RawClient::connect(&server.grpc).await;
-    let mut ready = raw.requests.clone().ready().await.unwrap();
-    let (answer, mut sending) =
-        ready.send_request(request("/semel.v1.IdempotencyService/Begin", &[]), false).unwrap();
-    sending.send_data(framed(&begin("k", 1).encode_to_vec()).slice(..10), false).unwrap();
-    let status = tonic::Status::from_header_map(answer.await.unwrap().headers()).unwrap();
-    assert_eq!(status.code(), Code::DeadlineExceeded);
-    store.play(Script::Work);
-    raw.call("/semel.v1.IdempotencyService/Begin", &[], &begin("k", 1).encode_to_vec()).await.unwrap();
 }

@@ -4,21 +4,24 @@
 mod fixtures;
 #[path = "support/hinting_store.rs"]
 mod hinting_store;
+#[path = "support/log.rs"]
+mod log;
 
-use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use fixtures::{TestClock, begin, key, result};
 use hinting_store::HintingStore;
 use semel::coordinator::{BeginCall, CallError, Coordinator, Listing, ListingFilter, Settings};
 use semel::domain::{
-    Abort, BeginAnswer, Clock, Complete, Detail, Disposition, Fence, OnLostLease, Policy, PolicyRules,
+    Abort, BeginAnswer, Clock, Complete, Detail, Disposition, Fence, Key, OnLostLease, Policy, PolicyRules,
     PositiveDuration, Renew, Timestamp,
 };
 use semel::policies::Policies;
 use semel::storage::memory::MemoryStore;
-use semel::storage::{Freshness, Scope, Store};
+use semel::storage::{Freshness, Page, Put, Scan, Scope, Store, StoreError, Versioned, Write};
 use semel::sweep::{Counts, Sweep};
 use semel::telemetry::KeyHash;
 use tokio_util::sync::CancellationToken;
@@ -38,6 +41,44 @@ impl Clock for JumpingClock {
     }
 }
 
+/// A store during whose calls the clock may jump, and whose scans may fail.
+#[derive(Debug)]
+struct TroubledStore {
+    inner: MemoryStore,
+    clock: Arc<JumpingClock>,
+    /// How far the clock jumps ahead while the next portion of rows is reclaimed.
+    jump: Mutex<Duration>,
+    scans_fail: AtomicBool,
+}
+
+#[async_trait]
+impl Store for TroubledStore {
+    async fn get(&self, key: &Key, freshness: Freshness) -> Result<Option<Versioned>, StoreError> {
+        self.inner.get(key, freshness).await
+    }
+
+    async fn compare_and_put(&self, write: &Write) -> Result<Put, StoreError> {
+        self.inner.compare_and_put(write).await
+    }
+
+    async fn scan(&self, scan: &Scan) -> Result<Page, StoreError> {
+        if self.scans_fail.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable("scans fail".to_owned()));
+        }
+        self.inner.scan(scan).await
+    }
+
+    async fn reclaim(&self, now: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        let reclaimed = self.inner.reclaim(now, limit).await;
+        *self.clock.jumped.lock().unwrap() += std::mem::take(&mut *self.jump.lock().unwrap());
+        reclaimed
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.inner.ping().await
+    }
+}
+
 struct Scene {
     store: Arc<dyn Store>,
     clock: Arc<JumpingClock>,
@@ -51,7 +92,7 @@ impl Scene {
         Self::on(|_| Arc::new(MemoryStore::new()))
     }
 
-    fn on(store: impl FnOnce(Arc<dyn Clock>) -> Arc<dyn Store>) -> Self {
+    fn on(store: impl FnOnce(Arc<JumpingClock>) -> Arc<dyn Store>) -> Self {
         let policy = Policy { on_lost_lease: OnLostLease::MarkUnknown, ..Policy::default() };
         let clock = Arc::new(JumpingClock {
             steady: TestClock::new(Duration::ZERO),
@@ -62,6 +103,22 @@ impl Scene {
         let policies = Arc::new(Policies::new(PolicyRules::new(policy.clone(), Vec::new())));
         let sweep = Sweep::new(store.clone(), policies, clock.clone(), KeyHash::new(b"test"));
         Self { store, clock, coordinator, sweep, policy }
+    }
+
+    /// A scene, and its store as one that makes trouble.
+    fn troubled() -> (Self, Arc<TroubledStore>) {
+        let mut troubled = None;
+        let scene = Self::on(|clock| {
+            let store = Arc::new(TroubledStore {
+                inner: MemoryStore::new(),
+                clock,
+                jump: Mutex::new(Duration::ZERO),
+                scans_fail: AtomicBool::new(false),
+            });
+            troubled = Some(store.clone());
+            store
+        });
+        (scene, troubled.expect("the store was made"))
     }
 
     async fn start(&self, name: &str) -> Fence {
@@ -113,32 +170,10 @@ impl Scene {
     }
 }
 
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-}
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn counts_what_is_open_and_says_each_unresolved_key_once() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let log = log::Log::default();
+    let _guard = log.capture();
     let mut scene = Scene::new();
     let counts = scene.sweep.counts();
     assert_eq!(*counts.borrow(), None, "nothing is claimed before the first sweep");
@@ -223,10 +258,8 @@ async fn a_store_that_lists_less_has_no_count_of_what_is_open() {
 
 #[tokio::test(start_paused = true)]
 async fn what_a_dead_server_began_is_counted_logged_and_listed_as_unresolved_within_90_seconds() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let log = log::Log::default();
+    let _guard = log.capture();
     let scene = Scene::on(|clock| Arc::new(HintingStore::new(Scope::Unresolved, clock)));
     let fence = scene.start("secret-order").await;
     let Scene { store, clock, coordinator, sweep, policy } = scene;
@@ -287,4 +320,48 @@ async fn hints_find_whatever_is_unresolved_and_nothing_that_was_settled() {
         let unresolved = if exhausts { 4 } else { 3 };
         assert_eq!(*sweep.counts().borrow(), Some(Counts { open: None, unresolved }), "{policy:?}");
     }
+}
+
+/// What a sweep reclaims, it reclaims in portions.
+#[tokio::test(start_paused = true)]
+async fn no_row_goes_by_a_clock_that_jumps_in_the_middle_of_a_sweep() {
+    let (mut scene, troubled) = Scene::troubled();
+    for n in 0..2_500 {
+        scene.complete(&format!("old-{n}")).await;
+    }
+    tokio::time::advance(25 * HOUR + Duration::from_mins(1)).await;
+    scene.complete("young").await;
+    // The guard of the clock has seen both clocks go on alike.
+    *troubled.jump.lock().unwrap() = 48 * HOUR;
+    scene.sweep.once().await.unwrap();
+    assert!(scene.is_there("young").await, "by the clock before the jump it is a day away from its time");
+    let mut left = 0;
+    for n in 0..2_500 {
+        left += u32::from(scene.is_there(&format!("old-{n}")).await);
+    }
+    assert_eq!(left, 1_500, "the portion before the jump went, and none after it");
+
+    // The clock is set right again: what was due goes an hour later, what was not stays.
+    *scene.clock.jumped.lock().unwrap() = Duration::ZERO;
+    scene.sweep.once().await.unwrap();
+    tokio::time::advance(Duration::from_mins(59)).await;
+    scene.sweep.once().await.unwrap();
+    assert!(scene.is_there("old-0").await || scene.is_there("old-2499").await);
+    tokio::time::advance(Duration::from_mins(1)).await;
+    scene.sweep.once().await.unwrap();
+    assert!(scene.is_there("young").await);
+    assert!(!scene.is_there("old-0").await && !scene.is_there("old-2499").await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rows_go_even_where_nothing_can_be_counted() {
+    let (mut scene, troubled) = Scene::troubled();
+    scene.complete("old").await;
+    tokio::time::advance(25 * HOUR + Duration::from_mins(1)).await;
+    troubled.scans_fail.store(true, Ordering::SeqCst);
+    let counts = scene.sweep.counts();
+    let told = scene.sweep.once().await;
+    assert!(matches!(told, Err(StoreError::Unavailable(_))), "what went wrong is told: {told:?}");
+    assert_eq!(*counts.borrow(), None, "nothing is claimed");
+    assert!(!scene.is_there("old").await);
 }

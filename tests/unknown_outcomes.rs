@@ -17,7 +17,7 @@ use semel::storage::Store;
 use semel::storage::fault_injecting::{Fault, FaultInjecting, Gate};
 use semel::storage::memory::MemoryStore;
 use semel::storage::metered::{Metered, Operation};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 const MILLI: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -149,7 +149,9 @@ async fn a_store_that_holds_a_write_does_not_hold_its_caller() {
         // The first send, and the one that goes on without the caller.
         scene.store.inject_times(PUT, Fault::HeldBefore(gate.clone()), 2);
         let began = Instant::now();
-        assert_eq!(scene.begin(1, Some(began + allowed)).await, Err(CallError::StoreOutcomeUnknown));
+        let call = timeout_at(began + allowed, scene.begin(1, Some(began + allowed)));
+        let answer = call.await.expect("it is answered while its caller listens");
+        assert_eq!(answer, Err(CallError::StoreOutcomeUnknown));
         let left = (began + allowed).saturating_duration_since(Instant::now());
         let expected = (allowed / 10).clamp(50 * MILLI, 500 * MILLI).min(allowed / 2);
         assert!(left + 2 * MILLI >= expected, "{left:?} of {allowed:?} are left for the answer's way");

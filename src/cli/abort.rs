@@ -6,14 +6,13 @@ use clap::Args;
 use tonic::transport::Channel;
 
 use super::begin::sent_length;
-use super::client::{Client, Target};
+use super::client::{Client, Target, idempotency_service};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::identity::OwnerArgs;
 use super::output::{Output, Report, Value};
 use crate::config::parse_duration;
 use crate::proto::abort_request::Disposition;
-use crate::proto::idempotency_service_client::IdempotencyServiceClient;
 use crate::proto::{AbortRequest, AbortResponse};
 
 /// Give a key up without a result
@@ -75,8 +74,9 @@ impl Abort {
 /// Sends an abort.
 pub(crate) async fn abort(client: &Client, request: &AbortRequest) -> Result<AbortResponse, Failure> {
     client
+        .insisting()
         .call(request, Duration::ZERO, async |channel: Channel, request| {
-            IdempotencyServiceClient::new(channel).abort(request).await
+            idempotency_service(channel).abort(request).await
         })
         .await
 }

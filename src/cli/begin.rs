@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tonic::transport::Channel;
 use uuid::Uuid;
 
-use super::client::{Client, Target};
+use super::client::{Client, Target, idempotency_service};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::identity::KeyArgs;
@@ -19,7 +19,6 @@ use super::record_view::{checkpoints, result_fields, unresolved_reason};
 use super::result_args::read_input;
 use crate::config::parse_duration;
 use crate::proto::begin_response::Decision;
-use crate::proto::idempotency_service_client::IdempotencyServiceClient;
 use crate::proto::result::Outcome;
 use crate::proto::{self, BeginRequest};
 
@@ -130,8 +129,13 @@ impl Begin {
         let key = self.key.of(&self.target.tenant);
         let mut request = self.options.request(key, attempt_id, self.wait)?;
         request.retry = self.retry;
-        let (decision, _) = begin(client, &request, self.wait).await?;
-        Ok(report(&request, decision))
+        let (decision, _) = begin(client, &request, self.wait)
+            .await
+            .map_err(|failure| failure.of_begin(&request.attempt_id))?;
+        let mut report = report(&request, decision);
+        // Whoever completes has to reach the same record, without being told again where it is.
+        report.fields.push(("server", self.target.named_server().map_or(Value::Absent, Value::text)));
+        Ok(report)
     }
 }
 
@@ -143,7 +147,7 @@ pub(crate) async fn begin(
 ) -> Result<(Decision, Instant), Failure> {
     let (response, sent) = client
         .timed_call(request, wait, async |channel: Channel, request| {
-            IdempotencyServiceClient::new(channel).begin(request).await
+            idempotency_service(channel).begin(request).await
         })
         .await?;
     response.decision.map(|decision| (decision, sent)).ok_or_else(|| {
@@ -216,6 +220,7 @@ fn report(request: &BeginRequest, decision: Decision) -> Report {
         ),
     };
     let key = request.key.clone().unwrap_or_default();
+    fields.push(("tenant", Value::text(key.tenant)));
     fields.push(("endpoint", Value::text(key.endpoint)));
     fields.push(("key", Value::text(key.idempotency_key)));
     Report { headline: headline.to_owned(), fields, exit }

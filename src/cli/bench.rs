@@ -13,7 +13,7 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::output::write_out;
 use crate::bench::{self, Amount, ComparisonPlan, NoopProcess, Plan, Progress, Report, RunError};
-use crate::config::parse_duration;
+use crate::config::{parse_duration, parse_size};
 
 /// Load on a server, checked against what it promises.
 #[derive(Debug, Args)]
@@ -68,8 +68,8 @@ struct Load {
     /// How much duplicates prefer the newest keys: the exponent of Zipf's law; 0: not at all
     #[arg(long, value_name = "EXPONENT", default_value_t = 1.0)]
     skew: f64,
-    /// Size of each result's payload, or a range such as 0..4096
-    #[arg(long, value_name = "BYTES", default_value = "100", value_parser = parse_sizes)]
+    /// Size of each result's payload, or a range such as 0..4KiB
+    #[arg(long, value_name = "SIZE", default_value = "100", value_parser = parse_sizes)]
     payload_bytes: RangeInclusive<usize>,
     /// Share of owners who give their key up once and begin it again
     #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
@@ -267,12 +267,15 @@ impl ProgressLine {
     }
 }
 
-/// `100`, or `0..4096`, both ends included.
+/// `100`, `4KiB`, or `0..4KiB`, both ends included. A number without a unit is one of bytes, as the flag's name says.
 fn parse_sizes(text: &str) -> Result<RangeInclusive<usize>, String> {
     let size = |text: &str| {
-        text.trim()
-            .parse::<usize>()
-            .map_err(|_| "is not a number of bytes, or a range of them such as 0..4096".to_owned())
+        let text = text.trim();
+        if let Ok(bytes) = text.parse() {
+            return Ok(bytes);
+        }
+        let wrong = || "is not a size, or a range of sizes such as 0..4KiB".to_owned();
+        parse_size(text).ok().and_then(|bytes| usize::try_from(bytes).ok()).ok_or_else(wrong)
     };
     match text.split_once("..") {
         None => size(text).map(|size| size..=size),
@@ -285,10 +288,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_are_numbers_or_ranges_of_them() {
+    fn sizes_are_read_with_and_without_units_and_as_ranges() {
         assert_eq!(parse_sizes("100"), Ok(100..=100));
+        assert_eq!(parse_sizes("4KiB"), Ok(4096..=4096));
         assert_eq!(parse_sizes("0..4096"), Ok(0..=4096));
-        for bad in ["", "1KiB", "..", "1..", "-1", "1..2..3"] {
+        assert_eq!(parse_sizes("1.5KiB..1MB"), Ok(1536..=1_000_000));
+        for bad in ["", "1kib", "..", "1..", "-1", "1..2..3"] {
             assert!(parse_sizes(bad).is_err(), "{bad}");
         }
     }

@@ -7,14 +7,13 @@ use bytes::Bytes;
 use clap::Args;
 use tonic::transport::Channel;
 
-use super::client::{Client, Target};
+use super::client::{Client, Target, idempotency_service};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::identity::OwnerArgs;
 use super::output::{Output, Report, Value};
 use super::result_args::read_input;
 use crate::proto::SaveCheckpointRequest;
-use crate::proto::idempotency_service_client::IdempotencyServiceClient;
 
 /// Save a recovery point that the next attempt receives
 #[derive(Debug, Args)]
@@ -59,7 +58,7 @@ impl Checkpoint {
         };
         let saved = client
             .call(&request, Duration::ZERO, async |channel: Channel, request| {
-                IdempotencyServiceClient::new(channel).save_checkpoint(request).await
+                idempotency_service(channel).save_checkpoint(request).await
             })
             .await?;
         Ok(Report {

@@ -3,21 +3,42 @@
 use std::time::Duration;
 
 use clap::Args;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Response, Status};
 
-use super::failure::{Failure, is_lost};
+use super::failure::{Failure, is_lost, pause_of};
 use crate::config::parse_duration;
+use crate::proto::idempotency_service_client::IdempotencyServiceClient;
+use crate::proto::operator_service_client::OperatorServiceClient;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// How long one attempt to connect may take, and an answer to a ping. A server that is gone may also just be silent:
+/// nothing refuses the connection, and nothing breaks it.
+const SILENCE: Duration = Duration::from_secs(5);
+
+const SERVER_VARIABLE: &str = "SEMEL_SERVER";
+const DEFAULT_SERVER: &str = "http://127.0.0.1:7400";
+
+/// The largest answer that is taken: what `limits.max_response_bytes` of a server may be at most.
+const MOST_ANSWER_BYTES: usize = 1 << 30;
+
+/// The service that every caller uses.
+pub(crate) fn idempotency_service(channel: Channel) -> IdempotencyServiceClient<Channel> {
+    IdempotencyServiceClient::new(channel).max_decoding_message_size(MOST_ANSWER_BYTES)
+}
+
+/// The operators' service.
+pub(crate) fn operator_service(channel: Channel) -> OperatorServiceClient<Channel> {
+    OperatorServiceClient::new(channel).max_decoding_message_size(MOST_ANSWER_BYTES)
+}
 
 /// Which server, and whose records.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Target {
     /// The server's address
-    #[arg(long, env = "SEMEL_SERVER", value_name = "URL", default_value = "http://127.0.0.1:7400")]
+    #[arg(long, env = SERVER_VARIABLE, value_name = "URL", default_value = DEFAULT_SERVER)]
     pub(crate) server: String,
     /// Whose records
     #[arg(long, env = "SEMEL_TENANT", default_value = "default")]
@@ -30,6 +51,14 @@ pub(crate) struct Target {
     pub(crate) traceparent: Option<String>,
 }
 
+impl Target {
+    /// The server, where a later command of the same shell would not call it by itself: it was named by a flag.
+    pub(crate) fn named_server(&self) -> Option<&str> {
+        let by_itself = std::env::var(SERVER_VARIABLE).unwrap_or_else(|_| DEFAULT_SERVER.to_owned());
+        (self.server != by_itself).then_some(self.server.as_str())
+    }
+}
+
 /// A server, reached when it is called.
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
@@ -39,6 +68,8 @@ pub(crate) struct Client {
     timeout: Duration,
     /// How long one try may take before it is sent again.
     patience: Duration,
+    /// Errors that may pass do not end a call either.
+    insists: bool,
     traceparent: Option<tonic::metadata::AsciiMetadataValue>,
 }
 
@@ -55,7 +86,11 @@ impl Client {
             )));
         }
         let endpoint = Endpoint::from_shared(server.clone())
-            .map_err(|error| Failure::Usage(format!("--server {server} is no address: {error}")))?;
+            .map_err(|error| Failure::Usage(format!("--server {server} is no address: {error}")))?
+            .connect_timeout(SILENCE)
+            .http2_keep_alive_interval(SILENCE)
+            .keep_alive_timeout(SILENCE)
+            .keep_alive_while_idle(true);
         let traceparent = match &target.traceparent {
             None => None,
             Some(text) => Some(
@@ -68,6 +103,7 @@ impl Client {
             server,
             timeout: target.timeout,
             patience: target.timeout,
+            insists: false,
             traceparent,
         })
     }
@@ -103,18 +139,27 @@ impl Client {
             if let Some(traceparent) = &self.traceparent {
                 request.metadata_mut().insert("traceparent", traceparent.clone());
             }
-            let status = match send(self.channel.clone(), request).await {
-                Ok(response) => return Ok((response.into_inner(), sent)),
-                Err(status) => status,
+            // The request's own timeout counts only once there is a connection.
+            let status = match timeout_at(sent + longest, send(self.channel.clone(), request)).await {
+                Ok(Ok(response)) => return Ok((response.into_inner(), sent)),
+                Ok(Err(status)) => status,
+                Err(_) => Status::deadline_exceeded("no answer in time"),
             };
-            let again = Instant::now() + pause;
+            let asked = if self.insists { pause_of(&status) } else { None };
+            let again = Instant::now() + pause.max(asked.unwrap_or_default());
             let give_up = *give_up.get_or_insert(sent + self.timeout);
-            if !is_lost(&status) || again >= give_up || again >= until {
+            if !(is_lost(&status) || asked.is_some()) || again >= give_up || again >= until {
                 return Err(Failure::of(&status, &self.server, began.elapsed()));
             }
             tokio::time::sleep_until(again).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
+    }
+
+    /// The same server, for an owner's word about its attempt. That is not dropped for a bug, nor because the server
+    /// is too busy: the work is done, and only the word of it can still be lost.
+    pub(crate) fn insisting(&self) -> Self {
+        Self { insists: true, ..self.clone() }
     }
 
     /// The same server, tried for another length of time in all.

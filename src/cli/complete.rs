@@ -6,14 +6,13 @@ use clap::Args;
 use tonic::transport::Channel;
 
 use super::begin::sent_length;
-use super::client::{Client, Target};
+use super::client::{Client, Target, idempotency_service};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::identity::OwnerArgs;
 use super::output::{Output, Report, Value};
 use super::result_args::ResultArgs;
 use crate::config::parse_duration;
-use crate::proto::idempotency_service_client::IdempotencyServiceClient;
 use crate::proto::{CompleteRequest, CompleteResponse};
 
 /// Store the result of the attempt that holds the fence
@@ -66,8 +65,9 @@ pub(crate) async fn complete(
     request: &CompleteRequest,
 ) -> Result<CompleteResponse, Failure> {
     client
+        .insisting()
         .call(request, Duration::ZERO, async |channel: Channel, request| {
-            IdempotencyServiceClient::new(channel).complete(request).await
+            idempotency_service(channel).complete(request).await
         })
         .await
 }

@@ -28,11 +28,11 @@ exits! {
     UNRESOLVED = 103, "begin, once: nobody knows the outcome, or the attempts are used up; an operator has to resolve it";
     KEY_EXPIRED = 104, "the operation was first sent before the retention window (KEY_EXPIRED)";
     FINGERPRINT_MISMATCH = 105, "the key stands for another request (FINGERPRINT_MISMATCH)";
-    FENCE_LOST = 106, "this attempt does not own the key (FENCE_LOST, ATTEMPT_ENDED); once: the command was killed, or its result came too late";
+    FENCE_LOST = 106, "this attempt does not own the key (FENCE_LOST, ATTEMPT_ENDED); once: the command was not started, or was killed, or its result came too late";
     NOT_FOUND = 107, "nothing is known of the key (KEY_NOT_FOUND)";
     CONFLICT = 108, "the record's state does not allow it (other FAILED_PRECONDITION reasons)";
     INVALID = 109, "the server refused an argument (INVALID_ARGUMENT)";
-    UNAVAILABLE = 110, "the server could not be reached, or did not answer in time; begin, once: nothing ran";
+    UNAVAILABLE = 110, "the server could not be reached, or did not answer in time; once: nothing ran; begin: the key may be yours, and the same --attempt-id tells";
     EXHAUSTED = 111, "the server has no room for the call (RESOURCE_EXHAUSTED)";
     NOT_ALLOWED = 112, "the credential is missing, wrong, or not sufficient";
     VIOLATED = 113, "bench: a promise was found broken, or the run was not what was asked for";

@@ -10,6 +10,8 @@ use tonic_types::StatusExt;
 use super::exit::Exit;
 use crate::config::format_duration;
 
+const NO_ANSWER: &str = "no answer in time";
+
 /// Why a command has no answer. No text of it holds an idempotency key or a payload.
 #[derive(Clone, Debug)]
 pub(crate) enum Failure {
@@ -24,6 +26,8 @@ pub(crate) enum Failure {
         /// What the last try met.
         cause: String,
     },
+    /// A begin that may have been granted without its caller having learnt it.
+    Unanswered { attempt_id: String, failure: Box<Self> },
     /// Arguments that fit each by itself, but not together.
     Usage(String),
     /// Something on this machine.
@@ -47,12 +51,11 @@ impl Failure {
     /// What `status` says; `within` is how long an answer was awaited in all.
     pub(crate) fn of(status: &Status, server: &str, within: Duration) -> Self {
         let details = status.get_error_details();
-        let within = Duration::from_millis(u64::try_from(within.as_millis()).unwrap_or(u64::MAX));
         let reason = details.error_info().map(|info| info.reason.clone()).unwrap_or_default();
         let timed_out = matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled);
         if reason.is_empty() && (is_lost(status) || timed_out) {
-            let cause = if timed_out { "no answer in time".to_owned() } else { innermost(status) };
-            return Self::Unreachable { server: server.to_owned(), within, cause };
+            let cause = if timed_out { NO_ANSWER.to_owned() } else { innermost(status) };
+            return Self::unreachable(server, within, cause);
         }
         let fields = details.bad_request().map(|bad| &bad.field_violations[..]).unwrap_or_default();
         Self::Refused(Refusal {
@@ -64,20 +67,55 @@ impl Failure {
         })
     }
 
+    /// No answer within that time, and no error either.
+    pub(crate) fn silence(server: &str, within: Duration) -> Self {
+        Self::unreachable(server, within, NO_ANSWER.to_owned())
+    }
+
+    fn unreachable(server: &str, within: Duration, cause: String) -> Self {
+        let within = Duration::from_millis(u64::try_from(within.as_millis()).unwrap_or(u64::MAX));
+        Self::Unreachable { server: server.to_owned(), within, cause }
+    }
+
+    /// A begin's failure, which names its attempt where that may own the key all the same.
+    pub(crate) fn of_begin(self, attempt_id: &str) -> Self {
+        if self.may_pass() {
+            Self::Unanswered { attempt_id: attempt_id.to_owned(), failure: Box::new(self) }
+        } else {
+            self
+        }
+    }
+
     /// The reason of the contract; empty for all else.
     pub(crate) fn reason(&self) -> &str {
         match self {
+            Self::Unanswered { failure, .. } => failure.reason(),
             Self::Refused(refusal) => &refusal.reason,
             Self::Unreachable { .. } | Self::Usage(_) | Self::Local(_) => "",
         }
     }
 
-    /// Whether the same call, sent again, may yet get an answer: the server may be back, or the store.
-    pub(crate) fn is_unavailable(&self) -> bool {
+    /// Whether the same call, sent again, may yet get another answer: the server may be back, or the store.
+    pub(crate) fn may_pass(&self) -> bool {
         match self {
-            Self::Refused(refusal) => refusal.code == Code::Unavailable,
-            Self::Unreachable { .. } => true,
+            Self::Refused(refusal) => match refusal.code {
+                Code::Unavailable | Code::Internal => true,
+                Code::ResourceExhausted => refusal.retry_after.is_some(),
+                _ => false,
+            },
+            Self::Unreachable { .. } | Self::Unanswered { .. } => true,
             Self::Usage(_) | Self::Local(_) => false,
+        }
+    }
+
+    /// Whether the call's message was too large: for the policy, or for a transport on the way, which has no reasons.
+    pub(crate) fn is_too_large(&self) -> bool {
+        match self {
+            Self::Refused(refusal) if refusal.reason.is_empty() => {
+                matches!(refusal.code, Code::OutOfRange | Code::ResourceExhausted)
+                    && refusal.retry_after.is_none()
+            }
+            _ => self.reason() == "RESULT_TOO_LARGE",
         }
     }
 
@@ -86,6 +124,7 @@ impl Failure {
         let refusal = match self {
             Self::Refused(refusal) => refusal,
             Self::Unreachable { .. } => return Exit::UNAVAILABLE,
+            Self::Unanswered { failure, .. } => return failure.exit(),
             Self::Usage(_) => return Exit::USAGE,
             Self::Local(_) => return Exit::FAILED,
         };
@@ -114,16 +153,24 @@ impl fmt::Display for Failure {
                     refusal.reason.clone()
                 };
                 write!(f, "{name}: {}", refusal.message)?;
-                for (field, problem) in &refusal.fields {
-                    write!(f, "\n  {field} {problem}")?;
+                match &refusal.fields[..] {
+                    // The message says it already.
+                    [(field, problem)] if refusal.message == format!("{field} {problem}") => Ok(()),
+                    fields => {
+                        fields.iter().try_for_each(|(field, problem)| write!(f, "\n  {field} {problem}"))
+                    }
                 }
-                Ok(())
             }
             Self::Unreachable { server, within, cause } => write!(
                 f,
                 "no answer from {server} within {}: {cause}; is the server running there (semel serve), \
                  or is another named with --server or SEMEL_SERVER?",
                 format_duration(*within)
+            ),
+            Self::Unanswered { attempt_id, failure } => write!(
+                f,
+                "{failure}\n  the key may have been granted all the same: the same begin with --attempt-id \
+                 {attempt_id} tells"
             ),
             Self::Usage(problem) | Self::Local(problem) => f.write_str(problem),
         }
@@ -135,6 +182,15 @@ impl fmt::Display for Failure {
 pub(crate) fn is_lost(status: &Status) -> bool {
     // A status that the server sent has no source; one that the transport made has.
     matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded) || status.source().is_some()
+}
+
+/// How long to pause after an error that is an answer, but may not be the last: a bug, or too much to do.
+pub(crate) fn pause_of(status: &Status) -> Option<Duration> {
+    match status.code() {
+        Code::Internal => Some(Duration::ZERO),
+        Code::ResourceExhausted => status.get_details_retry_info()?.retry_delay,
+        _ => None,
+    }
 }
 
 fn innermost(status: &Status) -> String {

@@ -5,13 +5,12 @@ use std::time::Duration;
 use clap::Args;
 use tonic::transport::Channel;
 
-use super::client::{Client, Target};
+use super::client::{Client, Target, operator_service};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::identity::KeyArgs;
 use super::output::{Output, Report, Value};
 use crate::proto::ForgetRecordRequest;
-use crate::proto::operator_service_client::OperatorServiceClient;
 
 /// For operators: erase a record, all but its fence
 #[derive(Debug, Args)]
@@ -40,7 +39,7 @@ impl Forget {
         };
         client
             .call(&request, Duration::ZERO, async |channel: Channel, request| {
-                OperatorServiceClient::new(channel).forget_record(request).await
+                operator_service(channel).forget_record(request).await
             })
             .await?;
         Ok(Report {

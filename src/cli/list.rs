@@ -5,13 +5,12 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use tonic::transport::Channel;
 
-use super::client::{Client, Target};
+use super::client::{Client, Target, operator_service};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::in_runtime;
 use super::output::{Output, json_object, print, printable, write_out};
 use super::record_view::{record_fields, state_name};
-use crate::proto::operator_service_client::OperatorServiceClient;
 use crate::proto::{ListRecordsRequest, Record, State};
 
 /// For operators: page through a tenant's records
@@ -90,7 +89,7 @@ impl List {
         loop {
             let page = client
                 .call(&request, Duration::ZERO, async |channel: Channel, request| {
-                    OperatorServiceClient::new(channel).list_records(request).await
+                    operator_service(channel).list_records(request).await
                 })
                 .await?;
             if listed == 0 && self.output == ListOutput::Human && !page.records.is_empty() {

@@ -5,14 +5,13 @@ use std::time::Duration;
 use clap::Args;
 use tonic::transport::Channel;
 
-use super::client::{Client, Target};
+use super::client::{Client, Target, idempotency_service};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::identity::KeyArgs;
 use super::output::{Output, Report};
 use super::record_view::{record_fields, state_name};
-use crate::proto::LookupRequest;
-use crate::proto::idempotency_service_client::IdempotencyServiceClient;
+use crate::proto::{self, LookupRequest, Record};
 
 /// Tell what is known of a key, and change nothing
 #[derive(Debug, Args)]
@@ -28,17 +27,21 @@ pub(crate) struct Lookup {
 
 impl Lookup {
     pub(crate) async fn report(&self, client: &Client) -> Result<Report, Failure> {
-        let request = LookupRequest { key: Some(self.key.of(&self.target.tenant)) };
-        let response = client
-            .call(&request, Duration::ZERO, async |channel: Channel, request| {
-                IdempotencyServiceClient::new(channel).lookup(request).await
-            })
-            .await?;
-        let record = response.record.unwrap_or_default();
+        let record = lookup(client, Some(self.key.of(&self.target.tenant))).await?;
         Ok(Report {
             headline: state_name(record.state()).replace('_', " "),
             fields: record_fields(record),
             exit: Exit::DONE,
         })
     }
+}
+
+/// What is known of `key`.
+pub(crate) async fn lookup(client: &Client, key: Option<proto::Key>) -> Result<Record, Failure> {
+    let response = client
+        .call(&LookupRequest { key }, Duration::ZERO, async |channel: Channel, request| {
+            idempotency_service(channel).lookup(request).await
+        })
+        .await?;
+    Ok(response.record.unwrap_or_default())
 }

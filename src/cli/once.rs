@@ -3,6 +3,7 @@
 mod acquire;
 mod child;
 mod outcome;
+mod outlet;
 mod ownership;
 mod pump;
 mod signals;
@@ -15,6 +16,7 @@ use clap::{Args, ValueEnum};
 use self::acquire::{Acquired, acquire};
 use self::child::{Child, Ended, never_ran};
 use self::outcome::{Stored, Verdict};
+use self::outlet::Outlets;
 use self::ownership::{Lost, Ownership};
 use self::signals::Signals;
 use super::begin::BeginOptions;
@@ -23,8 +25,8 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::identity::KeyArgs;
 use super::in_runtime;
-use super::output::printable;
-use crate::config::{parse_duration, parse_size};
+use crate::config::{format_size, parse_duration, parse_size};
+use crate::domain::Policy;
 
 /// Run a command only if its key has not run, and replay its output and exit status to whoever asks again
 #[derive(Debug, Args)]
@@ -41,12 +43,12 @@ pub(crate) struct Once {
     #[arg(long, value_enum, value_name = "MEANING", default_value_t)]
     on_failure: OnFailure,
     /// How much of the command's output is stored; more is passed on, but not replayed
-    #[arg(long, value_name = "SIZE", default_value = "192KiB", value_parser = parse_size)]
+    #[arg(long, value_name = "SIZE", default_value = "192KiB", value_parser = parse_max_output)]
     max_output: u64,
     /// How long the command may take to end by itself when ownership is lost: SIGTERM, then SIGKILL
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_duration)]
     kill_after: Duration,
-    /// How long it is tried to report the outcome
+    /// How long it is tried to report the outcome, and then to pass on the rest of the output to a slow reader
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = parse_duration)]
     report_within: Duration,
     #[command(flatten)]
@@ -82,45 +84,73 @@ are 1, 2 and 100 to 127 (semel --help).";
 
 impl Once {
     pub(crate) fn run(&self) -> Exit {
-        match in_runtime(self.once()) {
+        match in_runtime(self.once_and_finish()) {
             Ok(exit) => exit,
             Err(failure) => {
-                say(&failure.to_string());
+                eprintln!("semel: {failure}");
                 failure.exit()
             }
         }
     }
 
-    async fn once(&self) -> Result<Exit, Failure> {
-        let client = Client::new(&self.target)?;
-        let key = self.key.of(&self.target.tenant);
+    async fn once_and_finish(&self) -> Result<Exit, Failure> {
         let mut signals = Signals::new()
             .map_err(|error| Failure::Local(format!("cannot handle signals, so nothing ran: {error}")))?;
-        let mut ownership = match acquire(&client, key, &self.options, self.wait, &mut signals).await? {
+        let outlets = Outlets::new();
+        let exit = self.once(&mut signals, &outlets).await.unwrap_or_else(|failure| {
+            outlets.say(&failure.to_string());
+            failure.exit()
+        });
+        outlets.finish(self.report_within, &mut signals).await;
+        Ok(exit)
+    }
+
+    async fn once(&self, signals: &mut Signals, outlets: &Outlets) -> Result<Exit, Failure> {
+        let client = Client::new(&self.target)?;
+        let key = self.key.of(&self.target.tenant);
+        let mut ownership = match acquire(&client, key, &self.options, self.wait, signals).await? {
             Acquired::Ownership(ownership) => ownership,
-            Acquired::Replayed(result) => return outcome::replay(&result),
+            Acquired::Replayed(result) => {
+                let exit = outcome::replay(&result, outlets);
+                outlets.finish(self.report_within, signals).await;
+                return match outlets.error() {
+                    Some(error) => Err(Failure::Local(format!("cannot write what is replayed: {error}"))),
+                    None => Ok(exit),
+                };
+            }
             Acquired::Not(exit, why) => {
-                say(&why);
+                outlets.say(&why);
                 return Ok(exit);
             }
         };
-        if let Err(lost) = ownership.secure(self.kill_after).await {
-            ownership.release("nothing ran").await;
-            say(&format!("the command was not started: {}", lost.why()));
+        let secured = tokio::select! {
+            secured = ownership.secure(self.kill_after) => secured,
+            signal = signals.next_ending() => {
+                let released = ownership.release("told to end; nothing ran").await;
+                outlets.say(&format!("{signal} came before the command was started; nothing ran{released}"));
+                return Ok(Exit::of_signal(signal as i32));
+            }
+        };
+        if let Err(lost) = secured {
+            let released = match &lost {
+                Lost::Refused(_) => String::new(),
+                Lost::NotRenewed { .. } => ownership.release("nothing ran").await,
+            };
+            outlets.say(&format!("the command was not started: {}{released}", lost.why()));
             return Ok(Exit::FENCE_LOST);
         }
-        let child = match Child::start(&self.command, &ownership, self.max_output) {
+        let child = match Child::start(&self.command, &ownership, self.max_output, outlets) {
             Ok(child) => child,
             Err(error) if !never_ran(&error) => {
                 let why = format!("it is not known whether the command started: {error}");
                 let verdict = Verdict::Unknown(why.clone());
-                let stored = ownership.report(&verdict, self.report_within, &mut signals).await;
-                say(&format!("{why}; {}", stored.words()));
+                let stored = ownership.report(&verdict, self.report_within, signals, outlets).await;
+                outlets.say(&format!("{why}; {}", stored.words()));
                 return Ok(Exit::UNREPORTED);
             }
             Err(error) => {
                 let released = ownership.release("the command could not be started").await;
-                say(&format!("cannot start the command: {error}{released}"));
+                outlets.say(&format!("cannot start the command: {error}{released}"));
                 return Ok(if error.kind() == std::io::ErrorKind::NotFound {
                     Exit::NOT_FOUND_COMMAND
                 } else {
@@ -128,62 +158,64 @@ impl Once {
                 });
             }
         };
-        let ended = child.attend(&mut ownership, &mut signals, self.kill_after).await;
-        Ok(self.settle(&ownership, ended, &mut signals).await)
+        let ended = child.attend(&mut ownership, signals, self.kill_after).await;
+        let (exit, text) = self.settle(&ownership, ended, signals, outlets).await;
+        outlets.say(&text);
+        Ok(exit)
     }
 
-    /// Reports what became of the command. From here on no path may stay silent about an outcome that is not stored.
-    async fn settle(&self, ownership: &Ownership, ended: Ended, signals: &mut Signals) -> Exit {
+    /// Reports what became of the command, and says so. From here on no path may stay silent about an outcome that is
+    /// not stored.
+    async fn settle(
+        &self,
+        ownership: &Ownership,
+        ended: Ended,
+        signals: &mut Signals,
+        outlets: &Outlets,
+    ) -> (Exit, String) {
+        let how = ended.how();
         if let Some(lost @ Lost::Refused(_)) = &ended.lost {
-            say(&format!(
-                "{}; the command was stopped ({}), and its outcome is not stored",
-                lost.why(),
-                ended.how()
-            ));
-            return Exit::FENCE_LOST;
+            let why = lost.why();
+            return (
+                Exit::FENCE_LOST,
+                format!("{why}; the command was stopped ({how}), and its outcome is not stored"),
+            );
         }
         let verdict = self.verdict(&ended);
-        let stored = ownership.report(&verdict, self.report_within, signals).await;
+        let stored = ownership.report(&verdict, self.report_within, signals, outlets).await;
         match (stored, &ended.lost) {
-            (Stored::Yes { cut }, None) => {
-                say_what_is_kept(&verdict, &ended, cut);
-                ended.exit()
-            }
+            (Stored::Yes { cut }, None) => (ended.exit(), what_is_kept(&verdict, &ended, cut)),
             (Stored::Yes { .. }, Some(lost)) => {
-                say(&format!(
-                    "{}; the command was stopped ({}), and its outcome is unknown",
-                    lost.why(),
-                    ended.how()
-                ));
-                Exit::FENCE_LOST
+                let why = lost.why();
+                (
+                    Exit::FENCE_LOST,
+                    format!("{why}; the command was stopped ({how}), and its outcome is unknown"),
+                )
             }
             // Nothing was to be kept: somebody else owns the key, or it is settled.
             (Stored::Refused(failure), None) if !matches!(verdict, Verdict::Complete(_)) => {
-                say(&format!("{}; the key could not be given up: {failure}", ended.how()));
-                ended.exit()
+                (ended.exit(), format!("{how}; the key could not be given up: {failure}"))
             }
-            (Stored::Refused(failure), _) if failure.exit() == Exit::CONFLICT => {
-                say(&format!(
-                    "the key was settled by somebody else, and this outcome is not stored: {}; {failure}",
-                    ended.how()
-                ));
-                Exit::CONFLICT
-            }
-            (Stored::Refused(failure), _) => {
-                say(&format!(
-                    "THE OUTCOME IS NOT STORED, and the command may run a second time, or already has: {}; the \
-                     server refused the report: {failure}",
-                    ended.how()
-                ));
-                if failure.exit() == Exit::FENCE_LOST { Exit::FENCE_LOST } else { Exit::UNREPORTED }
-            }
-            (Stored::Unanswered(failure), _) => {
-                say(&format!(
-                    "THE OUTCOME IS NOT STORED, and the command may run a second time once the lease is over: {}; {failure}",
-                    ended.how()
-                ));
-                Exit::UNREPORTED
-            }
+            (Stored::Refused(failure), _) if failure.exit() == Exit::CONFLICT => (
+                Exit::CONFLICT,
+                format!(
+                    "the key was settled by somebody else, and this outcome is not stored: {how}; {failure}"
+                ),
+            ),
+            (Stored::Refused(failure), _) => (
+                if failure.exit() == Exit::FENCE_LOST { Exit::FENCE_LOST } else { Exit::UNREPORTED },
+                format!(
+                    "THE OUTCOME IS NOT STORED, and the command may run a second time, or already has: {how}; the \
+                     server refused the report: {failure}"
+                ),
+            ),
+            (Stored::Unanswered(failure), _) => (
+                Exit::UNREPORTED,
+                format!(
+                    "THE OUTCOME IS NOT STORED, and the command may run a second time once the lease is over: {how}; \
+                     {failure}"
+                ),
+            ),
         }
     }
 
@@ -199,28 +231,33 @@ impl Once {
     }
 }
 
-fn say_what_is_kept(verdict: &Verdict, ended: &Ended, cut: bool) {
-    match verdict {
-        Verdict::Complete(_) if cut => {
-            say(
-                "the command's output is larger than the policy allows; its exit status is stored, its output is not",
-            );
+/// No policy allows a larger result, and no server a much larger message.
+fn parse_max_output(text: &str) -> Result<u64, String> {
+    let most = Policy::RESULT_BYTES_LIMIT as u64;
+    match parse_size(text)? {
+        size if size > most => {
+            Err(format!("is more than a result may hold; write up to {}", format_size(most)))
         }
-        Verdict::Complete(_) if ended.output.omitted() > 0 => say(&format!(
-            "the command's output is larger than --max-output; its last {} bytes are not stored",
-            ended.output.omitted()
-        )),
-        Verdict::Complete(_) => {}
-        Verdict::Release(how) => say(&format!("{how}; the key is released, and the next start runs")),
-        Verdict::Unknown(how) => say(&format!(
-            "{how}; its outcome is given up as unknown, and the endpoint's policy decides whether the next start runs"
-        )),
+        size => Ok(size),
     }
 }
 
-/// Tells people something, on standard error.
-fn say(text: &str) {
-    for line in text.lines() {
-        eprintln!("semel: {}", printable(line));
+/// What people are told of a verdict that is stored; nothing where there is nothing to add.
+fn what_is_kept(verdict: &Verdict, ended: &Ended, cut: bool) -> String {
+    match verdict {
+        Verdict::Complete(_) if cut => {
+            "the command's output is larger than the policy or the server allows; its exit status is \
+                                        stored, its output is not"
+                .to_owned()
+        }
+        Verdict::Complete(_) if ended.output.omitted() > 0 => format!(
+            "the command's output is larger than --max-output; its last {} bytes are not stored",
+            ended.output.omitted()
+        ),
+        Verdict::Complete(_) => String::new(),
+        Verdict::Release(how) => format!("{how}; the key is released, and the next start runs"),
+        Verdict::Unknown(how) => format!(
+            "{how}; its outcome is given up as unknown, and the endpoint's policy decides whether the next start runs"
+        ),
     }
 }

@@ -217,7 +217,11 @@ pub(crate) fn print(report: &Result<Report, Failure>, output: Output, clears: &[
         (Err(_), Output::Human) => String::new(),
         (Err(failure), Output::Json) => format!("{}\n", json!({ "error": json_error(failure) })),
         (Err(failure), Output::Env) => {
-            shell_lines(&[("error", Value::text(error_name(failure)))], exit, clears)
+            let mut fields = vec![("error", Value::text(error_name(failure)))];
+            if let Failure::Unanswered { attempt_id, .. } = failure {
+                fields.push(("attempt_id", Value::text(attempt_id)));
+            }
+            shell_lines(&fields, exit, clears)
         }
     };
     write_out(&text);
@@ -236,7 +240,12 @@ fn json_error(failure: &Failure) -> serde_json::Value {
     error.insert("reason".to_owned(), json!(error_name(failure)));
     error.insert("message".to_owned(), json!(failure.to_string()));
     error.insert("exit".to_owned(), json!(failure.exit().code()));
-    if let Failure::Refused(refusal) = failure {
+    let mut said = failure;
+    if let Failure::Unanswered { attempt_id, failure } = failure {
+        error.insert("attempt_id".to_owned(), json!(attempt_id));
+        said = failure;
+    }
+    if let Failure::Refused(refusal) = said {
         if !refusal.fields.is_empty() {
             let fields: Map<_, _> =
                 refusal.fields.iter().map(|(field, problem)| (field.clone(), json!(problem))).collect();
@@ -255,10 +264,16 @@ fn error_name(failure: &Failure) -> &str {
         Failure::Refused(refusal) if refusal.reason.is_empty() => "FAILED",
         Failure::Refused(refusal) => &refusal.reason,
         Failure::Unreachable { .. } => "UNAVAILABLE",
+        Failure::Unanswered { failure, .. } => error_name(failure),
         Failure::Usage(_) => "USAGE",
         Failure::Local(_) => "FAILED",
     }
 }
+
+/// What later commands read from the environment. Nothing else is exported: the kernel starts no program with a
+/// variable of more than 128 KiB, and a payload may be larger.
+const EXPORTED: [&str; 6] =
+    ["SEMEL_SERVER", "SEMEL_TENANT", "SEMEL_ENDPOINT", "SEMEL_KEY", "SEMEL_FENCE", "SEMEL_ATTEMPT_ID"];
 
 /// Lines for `eval`: what is not known is unset, and the status of the `eval` is this command's.
 fn shell_lines(fields: &[Field], exit: Exit, clears: &[&str]) -> String {
@@ -267,14 +282,16 @@ fn shell_lines(fields: &[Field], exit: Exit, clears: &[&str]) -> String {
         .filter(|(_, value)| !matches!(value, Value::Absent))
         .map(|(name, value)| (format!("SEMEL_{name}{}", value.suffix()).to_uppercase(), value))
         .collect();
-    let cleared = clears.iter().chain(&["error"]).map(|name| format!("SEMEL_{name}").to_uppercase());
-    let absent: Vec<_> = cleared.filter(|name| present.iter().all(|(set, _)| set != name)).collect();
-    let mut lines = format!("unset {}\n", absent.join(" "));
-    if absent.is_empty() {
-        lines.clear();
-    }
+    let mut unset: Vec<_> =
+        clears.iter().chain(&["error"]).map(|name| format!("SEMEL_{name}").to_uppercase()).collect();
+    // Whoever started the shell may have exported a variable of that name, and an assignment would keep it so.
+    unset.extend(present.iter().map(|(name, _)| name.clone()));
+    unset.sort_unstable();
+    unset.dedup();
+    let mut lines = format!("unset {}\n", unset.join(" "));
     for (name, value) in present {
-        _ = writeln!(lines, "export {name}={}", shell_quoted(&value.shell()));
+        let export = if EXPORTED.contains(&name.as_str()) { "export " } else { "" };
+        _ = writeln!(lines, "{export}{name}={}", shell_quoted(&value.shell()));
     }
     _ = writeln!(lines, "(exit {})", exit.code());
     lines

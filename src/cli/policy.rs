@@ -5,12 +5,11 @@ use std::time::Duration;
 use clap::Args;
 use tonic::transport::Channel;
 
-use super::client::{Client, Target};
+use super::client::{Client, Target, operator_service};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::output::{Output, Report, Value};
 use crate::proto::GetPolicyRequest;
-use crate::proto::operator_service_client::OperatorServiceClient;
 
 /// For operators: tell the policy in force for a tenant and an endpoint
 #[derive(Debug, Args)]
@@ -31,7 +30,7 @@ impl PolicyInForce {
             GetPolicyRequest { tenant: self.target.tenant.clone(), endpoint: self.endpoint.clone() };
         let policy = client
             .call(&request, Duration::ZERO, async |channel: Channel, request| {
-                OperatorServiceClient::new(channel).get_policy(request).await
+                operator_service(channel).get_policy(request).await
             })
             .await?;
         let on_lost_lease = if policy.rerun_after_lost_lease { "rerun" } else { "mark_unknown" };

@@ -7,13 +7,12 @@ use tokio::time::Instant;
 use tonic::transport::Channel;
 
 use super::begin::sent_length;
-use super::client::{Client, Target};
+use super::client::{Client, Target, idempotency_service};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::identity::OwnerArgs;
 use super::output::{Output, Report, Value};
 use crate::config::parse_duration;
-use crate::proto::idempotency_service_client::IdempotencyServiceClient;
 use crate::proto::{RenewRequest, RenewResponse};
 
 /// Extend the owner's lease
@@ -57,8 +56,9 @@ pub(crate) async fn renew(
     request: &RenewRequest,
 ) -> Result<(RenewResponse, Instant), Failure> {
     client
+        .insisting()
         .timed_call(request, Duration::ZERO, async |channel: Channel, request| {
-            IdempotencyServiceClient::new(channel).renew(request).await
+            idempotency_service(channel).renew(request).await
         })
         .await
 }

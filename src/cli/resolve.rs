@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use tonic::transport::Channel;
 
-use super::client::{Client, Target};
+use super::client::{Client, Target, operator_service};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::identity::KeyArgs;
@@ -13,7 +13,6 @@ use super::output::{Output, Report};
 use super::record_view::{record_fields, state_name};
 use super::result_args::ResultArgs;
 use crate::proto::ResolveRecordRequest;
-use crate::proto::operator_service_client::OperatorServiceClient;
 use crate::proto::resolve_record_request::Resolution;
 
 /// For operators: settle a record whose outcome nobody knows
@@ -75,7 +74,7 @@ impl Resolve {
         };
         let response = client
             .call(&request, Duration::ZERO, async |channel: Channel, request| {
-                OperatorServiceClient::new(channel).resolve_record(request).await
+                operator_service(channel).resolve_record(request).await
             })
             .await?;
         let record = response.record.unwrap_or_default();

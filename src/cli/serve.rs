@@ -55,13 +55,29 @@ impl Serve {
             }
         };
         match runtime.block_on(serve(loaded)) {
-            Ok(()) => Exit::DONE,
-            Err(Stopped) => Exit::FAILED,
+            Ok(End::InOrder) => Exit::DONE,
+            Ok(End::BeforeItServed) => {
+                // The store is still being opened, which nothing can interrupt but the end of the process.
+                runtime.shutdown_background();
+                Exit::DONE
+            }
+            Err(Stopped) => {
+                runtime.shutdown_background();
+                Exit::FAILED
+            }
         }
     }
 }
 
-async fn serve(loaded: Loaded) -> Result<(), Stopped> {
+/// How a server ended that was told to.
+enum End {
+    /// Everything under way has ended.
+    InOrder,
+    /// Nothing was under way yet.
+    BeforeItServed,
+}
+
+async fn serve(loaded: Loaded) -> Result<End, Stopped> {
     let config = loaded.config;
     let file = loaded.file.as_ref().map_or_else(|| "none".to_owned(), |file| file.display().to_string());
     info!(file, "settings are read, from the file, the environment and flags");
@@ -77,7 +93,15 @@ async fn serve(loaded: Loaded) -> Result<(), Stopped> {
             .local_addr()
             .map_err(|error| cannot("tell the operations port", &error))?,
     };
-    let store = open_store(&config).await?;
+    let reload = Arc::new(Notify::new());
+    let has_policy = config.policy.is_some();
+    let store = tokio::select! {
+        store = open_store(&config) => store?,
+        signal = signals.next_stopping(&reload, has_policy) => {
+            info!(signal, "told to stop before the store was open; nothing was served");
+            return Ok(End::BeforeItServed);
+        }
+    };
     let policies = Arc::new(Policies::new(loaded.policies));
     let clock = Arc::new(SystemClock);
     let coordinator =
@@ -91,9 +115,13 @@ async fn serve(loaded: Loaded) -> Result<(), Stopped> {
         .map_or_else(|| rand::random::<[u8; 32]>().to_vec(), |secret| secret.as_bytes().to_vec());
     let sweep = Sweep::new(store, policies.clone(), clock, KeyHash::new(&secret));
     tasks.spawn(sweep.run(stop.clone()));
-    let reload = Arc::new(Notify::new());
     if let (Some(path), Some(text)) = (&config.policy, loaded.policy_text) {
-        let watch = PolicyWatch::new(path.clone(), text, config.clock_skew_allowance, policies.clone());
+        let watch = PolicyWatch::new(
+            path.clone(),
+            text,
+            (config.clock_skew_allowance, config.limits.request_timeout),
+            policies.clone(),
+        );
         tasks.spawn(watch.run(reload.clone(), stop.clone()));
     }
 
@@ -102,18 +130,23 @@ async fn serve(loaded: Loaded) -> Result<(), Stopped> {
     let server = Server { coordinator, policies, limits: config.limits.clone() };
     let drain = CancellationToken::new();
     let served = server.run(listeners, drain.clone().cancelled_owned());
-    let result = tokio::select! {
-        result = served => result.map_err(|error| cannot("serve", &error)),
-        () = signals.obey(&drain, &reload, config.policy.is_some()) => {
-            error!("told to stop a second time: stopped without draining");
-            Err(Stopped)
-        }
-    };
+    tokio::select! {
+        result = served => result.map_err(|error| cannot("serve", &error))?,
+        () = signals.obey(&drain, &reload, has_policy) => return Err(stopped_at_once()),
+    }
     stop.cancel();
     tasks.close();
-    tasks.wait().await;
+    tokio::select! {
+        () = tasks.wait() => {}
+        _ = signals.next_stopping(&reload, has_policy) => return Err(stopped_at_once()),
+    }
     info!("stopped");
-    result
+    Ok(End::InOrder)
+}
+
+fn stopped_at_once() -> Stopped {
+    error!("told to stop once more: stopped at once");
+    Stopped
 }
 
 async fn bind(setting: &str, address: SocketAddr) -> Result<TcpListener, Stopped> {
@@ -182,26 +215,26 @@ impl Signals {
         })
     }
 
-    /// Starts to drain at the first SIGTERM or SIGINT, and ends at the second; SIGHUP reloads the policy.
+    /// Starts to drain at the first signal that asks to stop, and ends at the second.
     async fn obey(&mut self, drain: &CancellationToken, reload: &Notify, has_policy: bool) {
+        let signal = self.next_stopping(reload, has_policy).await;
+        info!(signal, "told to stop; a second signal stops at once");
+        drain.cancel();
+        self.next_stopping(reload, has_policy).await;
+    }
+
+    /// The next SIGTERM or SIGINT. Until then, SIGHUP reloads the policy.
+    async fn next_stopping(&mut self, reload: &Notify, has_policy: bool) -> &'static str {
         loop {
-            let name = tokio::select! {
-                _ = self.terminate.recv() => "SIGTERM",
-                _ = self.interrupt.recv() => "SIGINT",
-                _ = self.hang_up.recv() => {
-                    if has_policy {
-                        reload.notify_one();
-                    } else {
-                        info!("SIGHUP: no policy file is set, so there is nothing to reload");
-                    }
-                    continue;
-                }
-            };
-            if drain.is_cancelled() {
-                return;
+            tokio::select! {
+                _ = self.terminate.recv() => return "SIGTERM",
+                _ = self.interrupt.recv() => return "SIGINT",
+                _ = self.hang_up.recv() => if has_policy {
+                    reload.notify_one();
+                } else {
+                    info!("SIGHUP: no policy file is set, so there is nothing to reload");
+                },
             }
-            info!(signal = name, "told to stop; a second signal stops at once");
-            drain.cancel();
         }
     }
 }

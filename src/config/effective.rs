@@ -6,8 +6,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tracing_subscriber::filter::Targets;
+
 use super::layers::InForce;
-use super::policy_file::parse_policy;
+use super::policy_file::{Wait, read_policy};
 use super::problem::Problem;
 use super::settings::{Kind, Parsed, SETTINGS, Setting};
 use super::{LogFormat, Secret, ServerConfig, StoreKind};
@@ -73,6 +75,13 @@ impl Effective {
         match self.parsed(key) {
             Parsed::Text(text) => text,
             _ => unreachable!("{key} is a text in SETTINGS"),
+        }
+    }
+
+    fn levels(&self, key: &str) -> Targets {
+        match self.parsed(key) {
+            Parsed::Levels(_, levels) => levels.as_ref().clone(),
+            _ => unreachable!("{key} holds log levels in SETTINGS"),
         }
     }
 
@@ -142,25 +151,35 @@ impl Effective {
         }
     }
 
-    pub(super) fn read_policy(&self, problems: &mut Vec<Problem>) -> (PolicyRules, Option<String>) {
-        let allowance = self.length("clock_skew_allowance");
-        let Some(path) = self.path("policy") else {
-            let name = "built-in policy".to_owned();
-            return (parse_policy(&name, "", allowance).unwrap_or_default(), None);
+    pub(super) fn read_policy(
+        &self,
+        problems: &mut Vec<Problem>,
+        warnings: &mut Vec<String>,
+    ) -> (PolicyRules, Option<String>) {
+        let (name, text) = match self.path("policy") {
+            None => ("built-in policy".to_owned(), None),
+            Some(path) => match std::fs::read_to_string(path) {
+                Ok(text) => (path.display().to_string(), Some(text)),
+                Err(error) => {
+                    let value = Some(format!("{:?}", path.display().to_string()));
+                    problems.push(self.problem("policy", value, format!("cannot be read: {error}")));
+                    return (PolicyRules::default(), None);
+                }
+            },
         };
-        let text = match std::fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) => {
-                let value = Some(format!("{:?}", path.display().to_string()));
-                problems.push(self.problem("policy", value, format!("cannot be read: {error}")));
-                return (PolicyRules::default(), None);
+        let read =
+            read_policy(&name, text.as_deref().unwrap_or_default(), self.length("clock_skew_allowance"));
+        let rules = match read {
+            Ok((rules, waits)) => {
+                warnings.extend(Wait::warnings(&waits, self.length("limits.request_timeout")));
+                rules
+            }
+            Err(found) => {
+                problems.extend(found.0);
+                PolicyRules::default()
             }
         };
-        let rules = parse_policy(&path.display().to_string(), &text, allowance).unwrap_or_else(|found| {
-            problems.extend(found.0);
-            PolicyRules::default()
-        });
-        (rules, Some(text))
+        (rules, text)
     }
 
     pub(super) fn config(&self, key_hash_secret: Option<Secret>) -> ServerConfig {
@@ -179,7 +198,7 @@ impl Effective {
             policy: self.path("policy").cloned(),
             clock_skew_allowance: self.length("clock_skew_allowance"),
             key_hash_secret,
-            log_level: self.text("log_level").to_owned(),
+            log_level: self.levels("log_level"),
             log_format: if self.text("log_format") == "json" { LogFormat::Json } else { LogFormat::Human },
             coordinator: coordinator::Settings {
                 max_waiters: self.fitting("max_waiters"),

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::net::{IpAddr, SocketAddr};
 
 use config::{ConfigError, Map, Value, ValueKind};
 use toml::de::{DeTable, DeValue};
@@ -136,7 +137,7 @@ impl Layer {
         variables.sort_unstable();
         for (name, value) in variables {
             let Some(setting) = SETTINGS.iter().find(|setting| setting.variable() == name) else {
-                notice_unknown(name, problems, warnings);
+                notice_unknown(name, &value.to_string_lossy(), problems, warnings);
                 continue;
             };
             match value.into_string() {
@@ -194,8 +195,8 @@ fn names_beside(at: &str) -> impl Iterator<Item = &'static str> {
 
 /// A variable that looks like a misspelt setting is a problem; any other is somebody else's, and worth a warning
 /// unless its origin is plain.
-fn notice_unknown(name: String, problems: &mut Vec<Problem>, warnings: &mut Vec<String>) {
-    if VARIABLES_OF_COMMANDS.contains(&name.as_str()) || is_service_link(&name) {
+fn notice_unknown(name: String, value: &str, problems: &mut Vec<Problem>, warnings: &mut Vec<String>) {
+    if VARIABLES_OF_COMMANDS.contains(&name.as_str()) || is_service_link(&name, value) {
         return;
     }
     let known: Vec<_> = SETTINGS.iter().map(Setting::variable).collect();
@@ -211,12 +212,42 @@ fn notice_unknown(name: String, problems: &mut Vec<Problem>, warnings: &mut Vec<
     }
 }
 
-/// Whether Kubernetes sets this for a Service called `semel` or `semel-…`, such as `SEMEL_PORT_7400_TCP_ADDR`.
-fn is_service_link(name: &str) -> bool {
-    name.ends_with("_SERVICE_HOST")
-        || name.contains("_SERVICE_PORT")
-        || name.ends_with("_PORT")
-        || name.contains("_TCP")
+/// Whether Kubernetes sets this for a Service called `semel` or `semel-…`, such as `SEMEL_PORT_7400_TCP_ADDR`: both the
+/// name and the value have to be of its form.
+fn is_service_link(name: &str, value: &str) -> bool {
+    let is_number = |text: &str| text.parse::<u16>().is_ok();
+    let is_address = |text: &str| text.parse::<IpAddr>().is_ok();
+    let is_url = |text: &str| {
+        text.split_once("://")
+            .is_some_and(|(protocol, at)| is_protocol(protocol) && at.parse::<SocketAddr>().is_ok())
+    };
+    if name.ends_with("_SERVICE_HOST") {
+        return is_address(value);
+    }
+    if name.ends_with("_SERVICE_PORT") || name.contains("_SERVICE_PORT_") {
+        return is_number(value);
+    }
+    if let Some(service) = name.strip_suffix("_PORT")
+        && is_url(value)
+    {
+        return !service.is_empty();
+    }
+    // …_PORT_7400_TCP, and what it is made of.
+    let Some((_, port)) = name.split_once("_PORT_") else { return false };
+    let mut parts = port.split('_');
+    parts.next().is_some_and(is_number)
+        && parts.next().is_some_and(is_protocol)
+        && match (parts.next(), parts.next()) {
+            (None, _) => is_url(value),
+            (Some("PROTO"), None) => is_protocol(value),
+            (Some("PORT"), None) => is_number(value),
+            (Some("ADDR"), None) => is_address(value),
+            _ => false,
+        }
+}
+
+fn is_protocol(text: &str) -> bool {
+    ["tcp", "udp", "sctp"].iter().any(|protocol| text.eq_ignore_ascii_case(protocol))
 }
 
 /// A setting's value in force and where it comes from.

@@ -31,16 +31,57 @@ const PATTERNS: [&str; 2] = ["tenant", "endpoint"];
 /// Reads a policy file's text; `name` is what problems call the file. `clock_skew_allowance` is the server's own and
 /// goes into every policy.
 pub fn parse_policy(name: &str, text: &str, clock_skew_allowance: Duration) -> Result<PolicyRules, Problems> {
+    read_policy(name, text, clock_skew_allowance).map(|(rules, _)| rules)
+}
+
+/// How long a policy lets a Begin be held, and where it says so.
+#[derive(Clone, Debug)]
+pub(super) struct Wait {
+    longest: Duration,
+    place: String,
+}
+
+impl Wait {
+    /// What is odd about the waits of a policy on a server that ends every call after `request_timeout`.
+    pub(super) fn warnings(waits: &[Self], request_timeout: Duration) -> Vec<String> {
+        // A held Begin is answered before its deadline, by a tenth of it, as the coordinator has it.
+        let most = request_timeout.saturating_sub((request_timeout / 10).max(Duration::from_millis(50)));
+        let most = Duration::from_millis(u64::try_from(most.as_millis()).unwrap_or(u64::MAX));
+        let cut = waits.iter().filter(|wait| wait.longest > most);
+        cut.map(|Self { longest, place }| {
+            format!(
+                "{place}: max_wait = {} is never granted: limits.request_timeout is {}, which lets a Begin be held \
+                 for {} at most",
+                format_duration(*longest),
+                format_duration(request_timeout),
+                format_duration(most)
+            )
+        })
+        .collect()
+    }
+}
+
+/// As [`parse_policy`]; tells also how long Begins may be held, by the defaults and by each rule that says so itself.
+pub(super) fn read_policy(
+    name: &str,
+    text: &str,
+    clock_skew_allowance: Duration,
+) -> Result<(PolicyRules, Vec<Wait>), Problems> {
     let source = Source { name, text };
     let mut problems = Vec::new();
     let root = source.parse(&mut problems);
     let base =
         Grants { policy: Policy { clock_skew_allowance, ..Policy::default() }, lines: BTreeMap::new() };
-    let mut reader = Reader { source, problems };
+    let mut reader = Reader { source, problems, waits: Vec::new() };
     let (defaults, rules) = reader.read(root.get_ref(), base);
-    let mut problems = reader.problems;
+    let Reader { mut problems, mut waits, .. } = reader;
     if problems.is_empty() {
-        return Ok(PolicyRules::new(defaults.policy, rules));
+        let place = match defaults.lines.get("max_wait") {
+            Some(line) => format!("{name}:{line}: defaults"),
+            None => "built-in policy".to_owned(),
+        };
+        waits.insert(0, Wait { longest: defaults.policy.max_wait, place });
+        return Ok((PolicyRules::new(defaults.policy, rules), waits));
     }
     problems.sort_by_key(|problem| problem.line);
     Err(Problems(problems))
@@ -56,6 +97,7 @@ struct Grants {
 struct Reader<'a> {
     source: Source<'a>,
     problems: Vec<Problem>,
+    waits: Vec<Wait>,
 }
 
 type Entry<'a> = (&'a Spanned<DeString<'a>>, &'a Spanned<DeValue<'a>>);
@@ -124,7 +166,11 @@ impl Reader<'_> {
             let granted = self.read_fields(&place, table, defaults.clone());
             let own = table.keys().map(|name| name.get_ref().to_string()).collect::<BTreeSet<_>>();
             let own = granted.lines.iter().filter(|(name, _)| own.contains(*name));
-            let own = own.map(|(name, line)| (name.clone(), *line)).collect();
+            let own: BTreeMap<_, _> = own.map(|(name, line)| (name.clone(), *line)).collect();
+            if let Some(line) = own.get("max_wait") {
+                let place = format!("{}:{line}: {place}", self.source.name);
+                self.waits.push(Wait { longest: granted.policy.max_wait, place });
+            }
             self.check(&place, line, &granted, &own);
             if let (Some(tenant), Some(endpoint)) = (tenant, endpoint) {
                 rules.push(Rule { tenant, endpoint, policy: granted.policy });

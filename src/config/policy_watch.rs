@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
-use super::policy_file::parse_policy;
+use super::policy_file::{Wait, read_policy};
 use super::problem::{Problem, Problems};
 use crate::policies::Policies;
 
@@ -31,9 +31,12 @@ pub enum Reload {
 pub struct PolicyWatch {
     path: PathBuf,
     clock_skew_allowance: Duration,
+    request_timeout: Duration,
     policies: Arc<Policies>,
     /// What was last put in force or refused.
     judged: Result<String, String>,
+    /// Why it was refused, if it was.
+    refused: Option<Problems>,
     /// What was read at the last look, where it differs from that.
     settling: Option<Result<String, String>>,
 }
@@ -42,9 +45,23 @@ impl PolicyWatch {
     /// How long between two looks.
     pub const INTERVAL: Duration = Duration::from_secs(1);
 
-    /// Watches `path`, whose text at the start is in force in `policies`.
-    pub fn new(path: PathBuf, text: String, clock_skew_allowance: Duration, policies: Arc<Policies>) -> Self {
-        Self { path, clock_skew_allowance, policies, judged: Ok(text), settling: None }
+    /// Watches `path`, whose text at the start is in force in `policies`, on a server with such an allowance and such a
+    /// bound on every call.
+    pub fn new(
+        path: PathBuf,
+        text: String,
+        (clock_skew_allowance, request_timeout): (Duration, Duration),
+        policies: Arc<Policies>,
+    ) -> Self {
+        Self {
+            path,
+            clock_skew_allowance,
+            request_timeout,
+            policies,
+            judged: Ok(text),
+            refused: None,
+            settling: None,
+        }
     }
 
     /// Looks every [`Self::INTERVAL`], and at once when `now` is notified, until `stop`.
@@ -74,10 +91,11 @@ impl PolicyWatch {
         self.judge(text)
     }
 
-    /// Takes the file as it is now, because somebody said that it is complete.
+    /// Takes the file as it is now, because somebody said that it is complete. Whoever says so again of a file that was
+    /// refused is told again why.
     pub fn reload(&mut self) -> Reload {
         let text = self.read();
-        if text == self.judged { Reload::Unchanged } else { self.judge(text) }
+        if text == self.judged && self.refused.is_none() { Reload::Unchanged } else { self.judge(text) }
     }
 
     fn read(&self) -> Result<String, String> {
@@ -89,7 +107,7 @@ impl PolicyWatch {
         self.judged.clone_from(&text);
         let name = self.path.display().to_string();
         let rules = match text {
-            Ok(text) => parse_policy(&name, &text, self.clock_skew_allowance),
+            Ok(text) => read_policy(&name, &text, self.clock_skew_allowance),
             Err(error) => Err(Problems(vec![Problem {
                 origin: name,
                 line: None,
@@ -99,8 +117,12 @@ impl PolicyWatch {
             }])),
         };
         match rules {
-            Ok(rules) => {
+            Ok((rules, waits)) => {
+                self.refused = None;
                 self.policies.replace(rules);
+                for warning in Wait::warnings(&waits, self.request_timeout) {
+                    warn!("{warning}");
+                }
                 info!(policy = %self.path.display(), "the policy file has changed and is in force");
                 Reload::Applied
             }
@@ -108,6 +130,7 @@ impl PolicyWatch {
                 for problem in &problems.0 {
                     error!(%problem, "the policy file is refused; the policy in force stays as it was");
                 }
+                self.refused = Some(problems.clone());
                 Reload::Refused(problems)
             }
         }

@@ -7,6 +7,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tracing_subscriber::filter::Targets;
+
 use super::problem::listed;
 use super::units::{format_duration, format_size, parse_duration, parse_size};
 use crate::storage::embedded;
@@ -48,7 +50,7 @@ pub enum Kind {
 }
 
 /// A setting's value, read.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub(crate) enum Parsed {
     Address(SocketAddr),
     Flag(bool),
@@ -56,6 +58,8 @@ pub(crate) enum Parsed {
     Length(Duration),
     Number(u64),
     Text(String),
+    /// As it was written, and as it is understood.
+    Levels(String, Box<Targets>),
 }
 
 impl Parsed {
@@ -68,7 +72,7 @@ impl Parsed {
             Self::Length(length) => format_duration(*length),
             Self::Number(number) if matches!(setting.kind, Kind::Size(..)) => format_size(*number),
             Self::Number(number) => number.to_string(),
-            Self::Text(text) => text.clone(),
+            Self::Text(text) | Self::Levels(text, _) => text.clone(),
         };
         match setting.kind {
             Kind::Flag | Kind::Count(..) => text,
@@ -135,7 +139,9 @@ impl Setting {
                 Ok(_) => Err(format!("is out of bounds; write {least} to {most}")),
                 Err(_) => Err(format!("is not a whole number; write one from {least} to {most}")),
             },
-            Kind::Levels => parse_levels(text).map(|()| Parsed::Text(text.to_owned())),
+            Kind::Levels => {
+                parse_levels(text).map(|levels| Parsed::Levels(text.to_owned(), Box::new(levels)))
+            }
             Kind::Secret if text.len() < Self::LEAST_SECRET_BYTES => Err(format!(
                 "is {} bytes long; a secret needs at least {}",
                 text.len(),
@@ -164,18 +170,33 @@ impl Setting {
     }
 }
 
-/// Takes one level for all, and `target=level` for some, parted by commas.
-fn parse_levels(text: &str) -> Result<(), String> {
+/// Reads one level for all, and `target=level` for some, parted by commas.
+fn parse_levels(text: &str) -> Result<Targets, String> {
+    let mut parts = Vec::new();
     for part in text.split(',') {
-        let level = part.split_once('=').map_or(part, |(_, level)| level).trim();
+        let (target, level) = match part.split_once('=') {
+            Some((target, level)) => (Some(target.trim()), level.trim()),
+            None => (None, part.trim()),
+        };
         if !LEVELS.contains(&level) {
             return Err(format!(
                 r#"names no level in "{part}"; write one of {}, or also some by target, such as "info,semel=debug""#,
                 listed(LEVELS)
             ));
         }
+        // A target is a module's path. Anything else would match nothing, and silence what it was meant to show.
+        let is_path = |target: &str| {
+            !target.is_empty()
+                && target.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | ':' | '-' | '.'))
+        };
+        if target.is_some_and(|target| !is_path(target)) {
+            return Err(format!(
+                r#"names no target in "{part}"; write a module's path before the =, such as "semel=debug""#
+            ));
+        }
+        parts.push(target.map_or_else(|| level.to_owned(), |target| format!("{target}={level}")));
     }
-    Ok(())
+    parts.join(",").parse().map_err(|error| format!("is not taken as log levels: {error}"))
 }
 
 macro_rules! settings {

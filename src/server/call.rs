@@ -57,7 +57,7 @@ impl<C: Command> Call<C> {
         coordinator: &Coordinator,
         deadline: Deadline,
     ) -> impl Future<Output = Result<C::Answer, coordinator::CallError>> {
-        coordinator.run(&self.key, &self.command, &self.in_force.policy, Some(deadline.instant()))
+        coordinator.run(&self.key, &self.command, &self.in_force.policy, Some(deadline.ends()))
     }
 }
 
@@ -80,7 +80,7 @@ impl BeginCall {
             begin: &self.call.command,
             policy: &self.call.in_force.policy,
             wait: self.wait,
-            deadline: Some(deadline.instant()),
+            deadline: Some(deadline.ends()),
             retry: self.retry,
         };
         Ok(deadline.writing(coordinator.begin(&call)).await?)

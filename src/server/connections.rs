@@ -8,7 +8,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use hyper::server::conn::http2::Builder;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use rand::RngExt;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, join};
 use tokio::net::{TcpListener, TcpStream};
@@ -16,16 +16,17 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use super::delivery::Streams;
 use super::dispatch::Dispatch;
 use super::limits::Limits;
 
 /// The pause after a failed accept: most often the process is out of file descriptors.
-const AFTER_FAILED_ACCEPT: Duration = Duration::from_millis(50);
+pub(super) const AFTER_FAILED_ACCEPT: Duration = Duration::from_millis(50);
 
 /// The connections that are open, and how to serve them.
 #[derive(Debug)]
 pub(super) struct Connections {
-    http2: Builder<TokioExecutor>,
+    http2: Builder<Streams>,
     dispatch: Dispatch,
     limits: Limits,
     draining: CancellationToken,
@@ -34,8 +35,8 @@ pub(super) struct Connections {
 }
 
 impl Connections {
-    pub(super) fn new(dispatch: Dispatch, limits: Limits) -> Self {
-        let mut http2 = Builder::new(TokioExecutor::new());
+    pub(super) fn new(dispatch: Dispatch, limits: Limits, draining: CancellationToken) -> Self {
+        let mut http2 = Builder::new(Streams);
         http2
             .timer(TokioTimer::new())
             .auto_date_header(false)
@@ -45,7 +46,7 @@ impl Connections {
             .max_local_error_reset_streams(limits.max_error_reset_streams)
             .keep_alive_interval(limits.keep_alive_interval)
             .keep_alive_timeout(limits.keep_alive_timeout);
-        Self { http2, dispatch, limits, draining: CancellationToken::new(), open: JoinSet::new() }
+        Self { http2, dispatch, limits, draining, open: JoinSet::new() }
     }
 
     /// Serves whoever connects, until dropped.

@@ -1,4 +1,4 @@
-//! Every request on its way to its service: a deadline in front of it, a net under it.
+//! Every request on its way to its service: a deadline in front of it, a net under it, a bound behind it.
 
 use std::any::Any;
 use std::convert::Infallible;
@@ -8,22 +8,31 @@ use std::pin::Pin;
 use futures_util::FutureExt;
 use http::{Request, Response};
 use hyper::body::Incoming;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::Service;
 use tonic::server::NamedService;
 use tonic::service::Routes;
-use tonic::{Code, Status};
 use tracing::error;
 use uuid::Uuid;
 
+use super::arrival::Arrival;
 use super::deadline::Deadline;
+use super::delivery::{self, Sliced};
 use super::idempotency::Idempotency;
 use super::limits::Limits;
 use super::status::Failure;
 use crate::proto::idempotency_service_server::IdempotencyServiceServer;
 
 type Calls = IdempotencyServiceServer<Idempotency>;
-type Answer = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+type Answer<B> = Pin<Box<dyn Future<Output = Result<Response<B>, Infallible>> + Send>>;
+
+/// The one method whose answer goes on until its connection ends; it holds little, and ends when the server drains.
+const WATCH: &str = "/grpc.health.v1.Health/Watch";
+/// Begins the names of the services whose requests are streams.
+const REFLECTION: &str = "grpc.reflection.";
 
 /// Hands each request to the service that its path names.
 #[derive(Clone, Debug)]
@@ -32,33 +41,45 @@ pub(super) struct Dispatch {
     /// All that is called seldom: operators' methods, health, reflection.
     others: Routes,
     limits: Limits,
+    draining: CancellationToken,
 }
 
 impl Dispatch {
-    pub(super) const fn new(calls: Calls, others: Routes, limits: Limits) -> Self {
-        Self { calls, others, limits }
+    pub(super) const fn new(
+        calls: Calls,
+        others: Routes,
+        limits: Limits,
+        draining: CancellationToken,
+    ) -> Self {
+        Self { calls, others, limits, draining }
     }
 }
 
 impl hyper::service::Service<Request<Incoming>> for Dispatch {
-    type Response = Response<Body>;
+    type Response = Response<Sliced>;
     type Error = Infallible;
-    type Future = Answer;
+    type Future = Answer<Sliced>;
 
-    fn call(&self, mut request: Request<Incoming>) -> Answer {
-        let deadline = Deadline::of_headers(request.headers(), self.limits.request_timeout);
+    fn call(&self, request: Request<Incoming>) -> Answer<Sliced> {
+        let request_timeout = self.limits.request_timeout;
+        let deadline = Deadline::of_headers(request.headers(), request_timeout);
+        let path = request.uri().path();
+        let watches = path == WATCH;
+        let last =
+            service_name(path).starts_with(REFLECTION).then(|| self.draining.clone().cancelled_owned());
+        let mut request = request.map(|body| Arrival::new(body, deadline.ends(), last));
         request.extensions_mut().insert(deadline);
-        let answer: Answer = match service_name(request.uri().path()) {
+        let answer: Answer<Body> = match service_name(request.uri().path()) {
             Calls::NAME => self.calls.clone().call(request),
             _ => Box::pin(self.others.clone().call(request)),
         };
         Box::pin(async move {
-            let answer = AssertUnwindSafe(answer).catch_unwind();
-            match tokio::time::timeout_at(deadline.instant(), answer).await {
-                Ok(Ok(answer)) => answer,
-                Ok(Err(panic)) => Ok(after_panic(&*panic)),
-                Err(_) => Ok(too_late()),
+            // No timer on the whole of it: once a call has begun, only its method knows what to say of it.
+            let answer = AssertUnwindSafe(answer).catch_unwind().await;
+            if !watches {
+                delivery::to_be_taken_by(Instant::now() + request_timeout);
             }
+            Ok(answer.unwrap_or_else(|panic| Ok(after_panic(&*panic)))?.map(Sliced::new))
         })
     }
 }
@@ -76,11 +97,4 @@ fn after_panic(panic: &(dyn Any + Send)) -> Response<Body> {
         .unwrap_or("no text");
     error!(%id, panic = text, "a call panicked: this is a bug");
     Status::from(Failure::internal(id)).into_http()
-}
-
-/// Methods answer in time once they have their request, so what was late is the request, or its caller's deadline
-/// was over when it came.
-fn too_late() -> Response<Body> {
-    Status::new(Code::DeadlineExceeded, "the deadline was over before the whole request had arrived")
-        .into_http()
 }

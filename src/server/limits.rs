@@ -14,7 +14,8 @@ pub struct Limits {
     pub max_response_bytes: usize,
     /// The most gRPC connections at a time; one more is closed as soon as it is accepted.
     pub max_connections: usize,
-    /// How long a client may take from connecting to the greeting that HTTP/2 begins with.
+    /// How long a client may take from connecting to the greeting that HTTP/2 begins with; on the operations port, how
+    /// long a connection, its request and its answer may take.
     pub greeting_time: Duration,
     /// The most calls at a time on one connection, held Begins included, as an HTTP/2 setting that clients obey by
     /// waiting; one that opens more streams all the same has them refused.
@@ -37,7 +38,8 @@ pub struct Limits {
     pub max_connection_age: Duration,
     /// How long the calls of such a connection may take to end before it is closed.
     pub max_connection_age_grace: Duration,
-    /// The longest that any call may take, from its headers to its answer; a caller's own deadline may be shorter.
+    /// The longest that any call may take, from its headers to its answer; a caller's own deadline may be shorter. Its
+    /// answer is given up where it is not taken within as long again.
     pub request_timeout: Duration,
     /// How long the calls under way may take to end once the server was told to stop.
     pub drain_time: Duration,

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Sender};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::thread::{self, JoinHandle};
 
 use async_trait::async_trait;
@@ -22,15 +22,18 @@ use self::engine::Engine;
 use self::journal_check::sync_directory;
 use self::recent::Recent;
 use super::record_codec::{Codec, Head};
-use super::{Cursor, Freshness, Page, Put, Scan, Scope, Store, StoreError, Versioned, Write, WriteId};
-use crate::domain::{Key, Record, Tenant, Timestamp};
+use super::{Freshness, Page, Put, Scan, Store, StoreError, Versioned, Write, WriteId};
+use crate::domain::{Key, Record, Timestamp};
 
 mod committer;
 mod directory;
 mod engine;
 mod journal_check;
+mod pages;
 mod recent;
 mod settings;
+#[cfg(feature = "test-support")]
+mod test_doors;
 
 pub use directory::DirectoryError;
 pub use journal_check::JournalError;
@@ -38,8 +41,6 @@ pub use settings::Settings;
 
 /// Nobody else reads or writes the directory.
 const CODEC: Codec = Codec::LATEST;
-/// The most bytes of records in a page.
-const PAGE_BYTES: usize = 8 * 1024 * 1024;
 /// The most rows that one request to the committer reclaims, so that writes wait little behind it.
 const RECLAIM_AT_ONCE: usize = 256;
 /// A bulk load hands over this much at once.
@@ -70,6 +71,9 @@ pub struct EmbeddedStore {
     shared: Arc<Shared>,
     requests: Sender<Request>,
     committer: Mutex<Option<JoinHandle<()>>>,
+    /// The entry of the reclaim index at which the last call ended that left rows to drop: the next goes on there.
+    /// What was dropped before it is a long run of removals, over which it would have to step again.
+    reclaimed_to: Mutex<Option<UserKey>>,
 }
 
 /// What the committer and the readers share.
@@ -91,8 +95,15 @@ pub struct Stats {
     pub commits: u64,
     /// Records written or reclaimed in them.
     pub changes: u64,
-    /// Records that reads and scans took from the engine.
+    /// Records that reads and scans took from the engine, whatever they then did with them.
     pub records_read: u64,
+    /// Entries of the index of open records that scans came upon.
+    pub index_entries: u64,
+    /// Records that scans stepped over because they cannot be read, each time that one did.
+    pub unreadable: u64,
+    /// How often reclamation looked for due rows from the beginning of its index, past all that it dropped there
+    /// and the engine has not compacted away.
+    pub reclaim_passes: u64,
     /// Reads that were answered from memory.
     pub recent_hits: u64,
     /// How often the engine was reopened after a failure.
@@ -104,6 +115,9 @@ struct Counters {
     commits: AtomicU64,
     changes: AtomicU64,
     records_read: AtomicU64,
+    index_entries: AtomicU64,
+    unreadable: AtomicU64,
+    reclaim_passes: AtomicU64,
     recent_hits: AtomicU64,
     reopened: AtomicU64,
 }
@@ -251,7 +265,8 @@ impl EmbeddedStore {
                 directory: shared.directory.path().display().to_string(),
                 problem: format!("no thread for the committer: {error}"),
             })?;
-        Ok(Self { shared, requests, committer: Mutex::new(Some(committer)) })
+        let committer = Mutex::new(Some(committer));
+        Ok(Self { shared, requests, committer, reclaimed_to: Mutex::new(None) })
     }
 
     /// Ends the store: what was accepted is synced, what still waits is refused as unavailable, and the directory
@@ -269,19 +284,23 @@ impl EmbeddedStore {
 
     /// What it has done so far.
     pub fn stats(&self) -> Stats {
-        let Counters { commits, changes, records_read, recent_hits, reopened } = &self.shared.stats;
+        let stats = &self.shared.stats;
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Stats {
-            commits: load(commits),
-            changes: load(changes),
-            records_read: load(records_read),
-            recent_hits: load(recent_hits),
-            reopened: load(reopened),
+            commits: load(&stats.commits),
+            changes: load(&stats.changes),
+            records_read: load(&stats.records_read),
+            index_entries: load(&stats.index_entries),
+            unreadable: load(&stats.unreadable),
+            reclaim_passes: load(&stats.reclaim_passes),
+            recent_hits: load(&stats.recent_hits),
+            reopened: load(&stats.reopened),
         }
     }
 
-    /// How many entries the index of open records has on disk and in memory, those that were removed and are not
-    /// compacted away yet included: what a scan of it steps over.
+    /// About how many entries the index of open records has on disk and in memory. Whatever was removed counts
+    /// twice until it is compacted away, as the entry and as its removal: a scan has to step over both, so this
+    /// tells what one costs, and nothing of how many records are open.
     pub fn open_index_size(&self) -> usize {
         self.shared.slot().as_ref().map_or(0, Engine::open_index_size)
     }
@@ -314,6 +333,10 @@ impl EmbeddedStore {
             last.blocking_recv().map_err(|_| lost())??;
         }
         Ok(total)
+    }
+
+    fn reclaimed_to(&self) -> MutexGuard<'_, Option<UserKey>> {
+        self.reclaimed_to.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn submit(&self, request: Request) -> Result<(), StoreError> {
@@ -365,56 +388,6 @@ fn encoded(write_id: WriteId, record: &Arc<Record>) -> Next {
     Next { head: Head::of(write_id, record), value, record: Arc::clone(record) }
 }
 
-/// What the keys of a tenant's records begin with, as [`Key::to_bytes`] writes them; of everybody's, nothing.
-fn prefix(tenant: Option<&Tenant>) -> Vec<u8> {
-    tenant.map_or_else(Vec::new, |tenant| {
-        let text = tenant.as_str().as_bytes();
-        // A tenant is at most 128 bytes long.
-        let mut prefix = vec![u8::try_from(text.len()).unwrap_or(u8::MAX)];
-        prefix.extend_from_slice(text);
-        prefix
-    })
-}
-
-fn page(shared: &Shared, engine: &Engine, scan: &Scan) -> Result<Page, String> {
-    let prefix = prefix(scan.tenant.as_ref());
-    let after = scan.after.as_ref().map(|cursor| cursor.0.as_slice());
-    let limit = scan.limit.max(1);
-    let mut page = Page { records: Vec::new(), next: None };
-    let mut bytes = 0;
-    let mut add = |key: &UserKey, value: &UserValue| -> Result<bool, String> {
-        let typed = Key::from_bytes(key).ok_or("a stored key is malformed")?;
-        page.records.push((typed, shared.decode(value)?));
-        bytes += value.len();
-        let full = page.records.len() >= limit || bytes >= PAGE_BYTES;
-        if full {
-            page.next = Some(Cursor(key.to_vec()));
-        }
-        Ok(full)
-    };
-    match scan.scope {
-        Scope::All => {
-            for entry in engine.records(&prefix, after) {
-                let (key, value) = entry?;
-                if add(&key, &value)? {
-                    break;
-                }
-            }
-        }
-        Scope::Open | Scope::Unresolved => {
-            for key in engine.open_keys(&prefix, after) {
-                let key = key?;
-                // A record that was settled or reclaimed since its key was read is no longer open.
-                let Some(value) = engine.get(&key)? else { continue };
-                if CODEC.decode_head(&value).map_err(|error| error.to_string())?.open && add(&key, &value)? {
-                    break;
-                }
-            }
-        }
-    }
-    Ok(page)
-}
-
 #[async_trait]
 impl Store for EmbeddedStore {
     async fn get(&self, key: &Key, freshness: Freshness) -> Result<Option<Versioned>, StoreError> {
@@ -460,22 +433,39 @@ impl Store for EmbeddedStore {
 
     async fn scan(&self, scan: &Scan) -> Result<Page, StoreError> {
         let scan = scan.clone();
-        self.shared.read(move |shared, engine| page(shared, engine, &scan)).await
+        let filled = self.shared.read(move |shared, engine| pages::fill(shared, engine, &scan)).await?;
+        Ok(filled.told())
     }
 
     async fn reclaim(&self, now: Timestamp, limit: usize) -> Result<usize, StoreError> {
         let mut reclaimed = 0;
-        let mut after: Option<UserKey> = None;
+        let mut after = self.reclaimed_to().take();
+        let mut from_the_beginning = after.is_none();
         while reclaimed < limit {
             let most = RECLAIM_AT_ONCE.min(limit - reclaimed);
-            let entries: Vec<UserKey> =
-                self.shared.read(move |_, engine| engine.due(now, after).take(most).collect()).await?;
-            let Some(last) = entries.last() else { break };
-            after = Some(last.clone());
+            let start = after.clone();
+            let entries: Vec<UserKey> = self
+                .shared
+                .read(move |shared, engine| {
+                    shared.stats.reclaim_passes.fetch_add(u64::from(start.is_none()), Ordering::Relaxed);
+                    engine.due(now, start).take(most).collect()
+                })
+                .await?;
+            match entries.last() {
+                Some(last) => after = Some(last.clone()),
+                None if from_the_beginning => return Ok(reclaimed),
+                None => {
+                    // Rows were perhaps written meanwhile that are due before the place where the call before ended.
+                    from_the_beginning = true;
+                    after = None;
+                    continue;
+                }
+            }
             let (reply, answer) = oneshot::channel();
             self.submit(Request::Reclaim { entries, now, reply })?;
             reclaimed += answer.await.map_err(|_| lost())??;
         }
+        *self.reclaimed_to() = after;
         Ok(reclaimed)
     }
 

@@ -182,9 +182,9 @@ impl Maker<'_> {
         })
     }
 
-    /// Whether the key is right, so that the policy for it is known.
-    fn key_is_right(&self) -> bool {
-        !self.wrong.iter().any(|wrong| wrong.path.starts_with("key"))
+    /// Whether tenant and endpoint are right, so that the policy for them is known.
+    fn policy_is_known(&self) -> bool {
+        !self.wrong.iter().any(|wrong| ["key", "key.tenant", "key.endpoint"].contains(&&*wrong.path))
     }
 
     fn attempt_id(&mut self) -> String {
@@ -361,7 +361,7 @@ impl Maker<'_> {
             2 => room - 1,
             _ => self.pick(&[0, 1, 100]),
         };
-        if payload > room && self.key_is_right() {
+        if payload > room && self.policy_is_known() {
             self.note("result", "RESULT_TOO_LARGE");
         }
         proto::Result {

@@ -21,7 +21,7 @@ pub(crate) fn every_acknowledged_write_survives_sigkill() {
     let mut steps = HashMap::new();
     let (mut acknowledged, mut under_way) = (0, 0);
     for kill in 0..kills {
-        let work = Work { writers: WRITERS, writes: None };
+        let work = Work::new(WRITERS, None);
         let mut process = Process::start(directory.path(), work, None);
         process.acknowledged.clone_from(&steps);
         process.read_until(random.random_range(1..600));
@@ -51,7 +51,7 @@ pub(crate) fn a_store_that_is_killed_while_it_opens_opens_again() {
         if kill % 3 == 0 {
             directory = tempfile::tempdir().expect("a temporary directory");
         }
-        let mut process = Process::start(directory.path(), Work { writers: WRITERS, writes: None }, None);
+        let mut process = Process::start(directory.path(), Work::new(WRITERS, None), None);
         // Whatever this hits, it must open: the time is no verdict.
         std::thread::sleep(Duration::from_micros(random.random_range(0..60_000)));
         process.kill();

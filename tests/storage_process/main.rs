@@ -18,7 +18,13 @@ const TESTS: &[(&str, fn())] = &[
         "a_store_that_is_killed_while_it_opens_opens_again",
         kill::a_store_that_is_killed_while_it_opens_opens_again,
     ),
-    ("no_acknowledgement_leaves_before_its_sync", strace::no_acknowledgement_leaves_before_its_sync),
+    ("nothing_is_told_before_its_sync", strace::nothing_is_told_before_its_sync),
+    ("a_missing_sync_shows", strace::a_missing_sync_shows),
+    (
+        "nothing_is_told_before_its_sync_when_the_journal_is_rotated",
+        strace::nothing_is_told_before_its_sync_when_the_journal_is_rotated,
+    ),
+    ("no_refused_rotation_is_acknowledged", strace::no_refused_rotation_is_acknowledged),
     ("no_refused_sync_is_acknowledged", strace::no_refused_sync_is_acknowledged),
     ("no_refused_write_is_acknowledged", strace::no_refused_write_is_acknowledged),
 ];

@@ -1,9 +1,11 @@
 //! A store in a process of its own, to be killed, traced and given errors: the test binary started again. It writes
-//! known records and says one line, with one system call, for each write that was acknowledged.
+//! known records, and says one line, with one system call, for each write that was acknowledged and for each that
+//! somebody saw.
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, IoSlice, Lines, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
@@ -18,6 +20,8 @@ use uuid::Uuid;
 const DIRECTORY: &str = "SEMEL_TEST_STORE_DIRECTORY";
 const WRITES: &str = "SEMEL_TEST_STORE_WRITES";
 const WRITERS: &str = "SEMEL_TEST_STORE_WRITERS";
+const ROTATING: &str = "SEMEL_TEST_STORE_ROTATING";
+const WITHOUT_SYNC: &str = "SEMEL_TEST_STORE_WITHOUT_SYNC";
 
 /// What the child is to do.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +30,16 @@ pub(crate) struct Work {
     pub(crate) writers: u64,
     /// How many writes each; for ever where absent.
     pub(crate) writes: Option<u64>,
+    /// Whether they count from when the journal was rotated, or that failed.
+    pub(crate) rotating: bool,
+    /// Whether the store leaves its syncs out.
+    pub(crate) without_sync: bool,
+}
+
+impl Work {
+    pub(crate) const fn new(writers: u64, writes: Option<u64>) -> Self {
+        Self { writers, writes, rotating: false, without_sync: false }
+    }
 }
 
 /// Memtables so small that flushes and compactions happen all the time.
@@ -94,10 +108,14 @@ pub(crate) fn work_as_child() -> bool {
     let number = |name| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
     let (writers, writes) = (number(WRITERS).unwrap_or(1), number(WRITES));
     let store = Arc::new(open_patiently(&directory));
+    if number(WITHOUT_SYNC).is_some() {
+        store.leave_out_syncs();
+    }
+    let rotated = number(ROTATING).map(|_| journal(&directory, 1));
     // Without a driver for sockets, the runtime itself makes no system call that writes.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     runtime.block_on(async {
-        let writers = (0..writers).map(|writer| write(Arc::clone(&store), writer, writes));
+        let writers = (0..writers).map(|writer| write(&store, writer, writes, rotated.as_deref()));
         futures_util::future::join_all(writers).await;
     });
     drop(runtime);
@@ -118,27 +136,107 @@ fn open_patiently(directory: &Path) -> EmbeddedStore {
     unreachable!("it returned or panicked")
 }
 
-async fn write(store: Arc<EmbeddedStore>, writer: u64, writes: Option<u64>) {
+/// Writes one step after the other; each is watched by everybody who might see it too early.
+async fn write(store: &EmbeddedStore, writer: u64, writes: Option<u64>, rotated: Option<&Path>) {
     let found = store.get(&key_of(writer), Freshness::Acknowledged).await.expect("the store reads");
     let mut step = step_of(writer, found.as_ref());
-    for _ in 0..writes.unwrap_or(u64::MAX) {
+    let mut left = writes.unwrap_or(u64::MAX);
+    let mut failed = false;
+    while left > 0 {
+        if failed || rotated.is_none_or(Path::exists) {
+            left -= 1;
+        }
         let before = (step > 0).then(|| current(writer, step));
         step += 1;
         let next = current(writer, step);
         let write = Write::new(key_of(writer), before.as_ref(), next, &Policy::default());
-        loop {
-            match store.compare_and_put(&write).await {
-                Ok(Put::Applied) => break,
-                Ok(Put::Conflict(_)) => panic!("writer {writer} is alone with its key"),
-                Err(StoreError::NotListed { .. }) => panic!("no answer to a write"),
-                Err(error @ (StoreError::Unavailable(_) | StoreError::OutcomeUnknown(_))) => {
-                    say(&format!("FAILED {writer} {step} {error}"));
-                    tokio::time::sleep(Duration::from_millis(5)).await;
-                }
+        let (failures, (), (), ()) = tokio::join!(
+            settle(store, writer, step, &write),
+            watch(store, writer, step, Look::Read),
+            watch(store, writer, step, Look::SerialRead),
+            watch(store, writer, step, Look::Conflict),
+        );
+        failed |= failures > 0;
+    }
+}
+
+/// Sends the write until it is applied; how often it failed before.
+async fn settle(store: &EmbeddedStore, writer: u64, step: u64, write: &Write) -> u64 {
+    for failures in 0.. {
+        match store.compare_and_put(write).await {
+            Ok(Put::Applied) => {
+                say(&format!("ACK {writer} {step}"));
+                return failures;
+            }
+            Ok(Put::Conflict(_)) => panic!("writer {writer} is alone with its key"),
+            Err(StoreError::NotListed { .. }) => panic!("no answer to a write"),
+            Err(error @ (StoreError::Unavailable(_) | StoreError::OutcomeUnknown(_))) => {
+                say(&format!("FAILED {writer} {step} {error}"));
+                tokio::time::sleep(Duration::from_millis(5)).await;
             }
         }
-        say(&format!("ACK {writer} {step}"));
     }
+    unreachable!("it returned or panicked")
+}
+
+/// How somebody else comes to see a record.
+#[derive(Clone, Copy, Debug)]
+enum Look {
+    Read,
+    SerialRead,
+    /// A write on a version that never was.
+    Conflict,
+}
+
+/// Looks while the step is written, until it shows, and says so: what anybody saw must last.
+async fn watch(store: &EmbeddedStore, writer: u64, step: u64, look: Look) {
+    let key = key_of(writer);
+    let record = Arc::new(Samples::in_progress(0));
+    let [never, refused] =
+        [Uuid::max(), Uuid::nil()].map(|id| Versioned { write_id: WriteId(id), record: record.clone() });
+    let refused = Write::new(key.clone(), Some(&never), refused, &Policy::default());
+    loop {
+        let found = match look {
+            Look::Read => store.get(&key, Freshness::Acknowledged).await,
+            Look::SerialRead => store.get(&key, Freshness::Serial).await,
+            Look::Conflict => match store.compare_and_put(&refused).await {
+                Ok(Put::Applied) => panic!("writer {writer}: a write on a version that never was is refused"),
+                Ok(Put::Conflict(found)) => Ok(found),
+                Err(error) => Err(error),
+            },
+        };
+        match found {
+            Ok(found) if step_of(writer, found.as_ref()) == step => break,
+            Ok(_) => tokio::task::yield_now().await,
+            Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+        }
+    }
+    say(&format!("SAW {writer} {step}"));
+}
+
+/// The journal file of that number.
+pub(crate) fn journal(directory: &Path, number: u32) -> PathBuf {
+    directory.join("engine").join(format!("{number}.jnl"))
+}
+
+/// Fills a new store's journal so far that the engine rotates it at the next flush, the first thing that its worker
+/// does once the store is opened with small memtables.
+pub(crate) fn fill_journal(directory: &Path) {
+    /// Above this the engine rotates.
+    const LONG: u64 = 64_000_000;
+    let store = EmbeddedStore::open(Settings { write_buffer_bytes: 1 << 30, ..settings(directory) });
+    let store = store.expect("the store opens");
+    let filler = |n| {
+        let record = Samples::completed_with(n, vec![b'x'; 3 << 20]);
+        (key("filler", n), Versioned { write_id: write_id(1_000_000, n), record: Arc::new(record) })
+    };
+    store.load((0..22).map(filler)).expect("loaded");
+    drop(store);
+    let blocks = std::fs::metadata(journal(directory, 0)).expect("the journal is there").blocks();
+    assert!(
+        blocks * 512 > LONG && !journal(directory, 1).exists(),
+        "the journal is long, and not rotated yet"
+    );
 }
 
 /// One line, one system call: a writev, where the store only ever calls write.
@@ -153,9 +251,9 @@ fn say(line: &str) {
 pub(crate) struct Process {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
-    /// The last step of each writer that was acknowledged.
+    /// The last step of each writer that was acknowledged or seen.
     pub(crate) acknowledged: HashMap<u64, u64>,
-    /// How many acknowledgements, refusals of writes, and refusals to open there were.
+    /// How many lines of each kind there were.
     pub(crate) counts: Counts,
 }
 
@@ -163,6 +261,7 @@ pub(crate) struct Process {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counts {
     pub(crate) acknowledged: u64,
+    pub(crate) seen: u64,
     pub(crate) failed: u64,
     pub(crate) refused: u64,
     pub(crate) done: bool,
@@ -183,6 +282,11 @@ impl Process {
         if let Some(writes) = work.writes {
             command.env(WRITES, writes.to_string());
         }
+        for (variable, on) in [(ROTATING, work.rotating), (WITHOUT_SYNC, work.without_sync)] {
+            if on {
+                command.env(variable, "1");
+            }
+        }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the child starts");
         let lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
@@ -193,10 +297,11 @@ impl Process {
     fn read_line(&mut self) -> bool {
         let Some(Ok(line)) = self.lines.next() else { return false };
         match line.split(' ').collect::<Vec<_>>()[..] {
-            ["ACK", writer, step] => {
+            [what @ ("ACK" | "SAW"), writer, step] => {
                 let number = |text: &str| text.parse().expect("a number");
                 self.acknowledged.insert(number(writer), number(step));
-                self.counts.acknowledged += 1;
+                let count = if what == "ACK" { &mut self.counts.acknowledged } else { &mut self.counts.seen };
+                *count += 1;
             }
             ["FAILED", ..] => self.counts.failed += 1,
             ["REFUSED", ..] => self.counts.refused += 1,

@@ -62,11 +62,17 @@ impl ServerProcess {
         server
     }
 
-    /// What is resident of the process, in bytes.
-    pub(crate) fn resident_bytes(&self) -> u64 {
+    /// The most that was ever resident of the process, in bytes.
+    pub(crate) fn peak_resident_bytes(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("Linux tells it");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux tells it");
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    }
+
+    /// Ends the server as a crash would.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 
     /// Tells the server to stop, and gives its exit status.

@@ -20,10 +20,15 @@ pub(crate) struct RawClient {
 
 impl RawClient {
     pub(crate) async fn connect(address: &str) -> Self {
+        Self::connect_taking(address, 8 << 20).await
+    }
+
+    /// Takes as many bytes of each answer as it says, and more only as it reads on.
+    pub(crate) async fn connect_taking(address: &str, bytes: u32) -> Self {
         let socket = TcpStream::connect(address).await.unwrap();
         socket.set_nodelay(true).unwrap();
         let mut builder = h2::client::Builder::new();
-        builder.initial_window_size(8 << 20).initial_connection_window_size(8 << 20);
+        builder.initial_window_size(bytes).initial_connection_window_size(8 << 20);
         let (requests, connection) = builder.handshake(socket).await.unwrap();
         Self { requests, connection: tokio::spawn(connection) }
     }
@@ -148,22 +153,34 @@ impl Frames {
         self.0.write_all(&all).await
     }
 
+    /// Kind, stream and payload of the next frame that the server sends; `None` once it has closed.
+    pub(crate) async fn next(&mut self) -> Option<(u8, u32, Vec<u8>)> {
+        let mut head = [0; 9];
+        self.0.read_exact(&mut head).await.ok()?;
+        let length = usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2]);
+        let mut payload = vec![0; length];
+        self.0.read_exact(&mut payload).await.ok()?;
+        Some((head[3], u32::from_be_bytes(head[5..].try_into().unwrap()), payload))
+    }
+
     /// The error code with which the server says goodbye; `None` if it closes without.
     pub(crate) async fn goodbye(&mut self) -> Option<u32> {
         let mut said = None;
-        loop {
-            let mut head = [0; 9];
-            if self.0.read_exact(&mut head).await.is_err() {
-                return said;
-            }
-            let length = usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2]);
-            let mut payload = vec![0; length];
-            if self.0.read_exact(&mut payload).await.is_err() {
-                return said;
-            }
-            if head[3] == 7 {
+        while let Some((kind, _, payload)) = self.next().await {
+            if kind == 7 {
                 said = Some(u32::from_be_bytes(payload[4..8].try_into().unwrap()));
             }
         }
+        said
+    }
+
+    /// Stream and error code of the next stream that the server resets.
+    pub(crate) async fn refused(&mut self) -> Option<(u32, u32)> {
+        while let Some((kind, stream, payload)) = self.next().await {
+            if kind == 3 {
+                return Some((stream, u32::from_be_bytes(payload[..].try_into().unwrap())));
+            }
+        }
+        None
     }
 }

@@ -32,6 +32,8 @@ pub(crate) struct ScriptedStore {
     inner: MemoryStore,
     script: watch::Sender<Script>,
     calls: watch::Sender<usize>,
+    /// Calls of a higher number hang.
+    hang_after: Mutex<Option<usize>>,
     /// What a test wants to find in no error: the texts of all causes that were made up.
     cause: Mutex<String>,
 }
@@ -42,12 +44,18 @@ impl ScriptedStore {
             inner: MemoryStore::new(),
             script: watch::Sender::new(Script::Work),
             calls: watch::Sender::new(0),
+            hang_after: Mutex::new(None),
             cause: Mutex::new("scripted".into()),
         })
     }
 
     pub(crate) fn play(&self, script: Script) {
         self.script.send_replace(script);
+    }
+
+    /// The next `more` calls work; from then on they hang, as in [`Script::Hang`].
+    pub(crate) fn hang_after(&self, more: usize) {
+        *self.hang_after.lock().unwrap() = Some(self.calls() + more);
     }
 
     /// What the store's own errors, and its panic, say.
@@ -78,7 +86,14 @@ impl ScriptedStore {
     }
 
     async fn begin(&self) -> Result<Script, StoreError> {
-        self.calls.send_modify(|calls| *calls += 1);
+        let mut number = 0;
+        self.calls.send_modify(|calls| {
+            *calls += 1;
+            number = *calls;
+        });
+        if self.hang_after.lock().unwrap().take_if(|most| number > *most).is_some() {
+            self.play(Script::Hang);
+        }
         self.act().await
     }
 }

@@ -11,11 +11,12 @@ use crate::cli::begin::{BeginOptions, begin, sent_length};
 use crate::cli::client::Client;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
+use crate::cli::lookup::lookup;
 use crate::proto::begin_response::Decision;
 use crate::proto::unresolved::Reason;
-use crate::proto::{self, BeginRequest, InProgress, Unresolved};
+use crate::proto::{self, BeginRequest, InProgress, State, Unresolved};
 
-/// How long it is tried to give back a key that may have been granted while this process was told to end.
+/// How long it is tried to give back a key that may have been granted without this process having learnt it.
 const WITHDRAW_WITHIN: Duration = Duration::from_secs(2);
 /// How long to pause where the server does not say.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -41,15 +42,29 @@ pub(super) async fn acquire(
     signals: &mut Signals,
 ) -> Result<Acquired, Failure> {
     let mut request = options.request(key, Uuid::new_v4().to_string(), wait)?;
-    let signal = tokio::select! {
-        acquired = begin_until(client, &mut request, Instant::now() + wait) => return acquired,
-        signal = signals.next_ending() => signal,
+    let acquired = tokio::select! {
+        acquired = begin_until(client, &mut request, Instant::now() + wait) => Ok(acquired),
+        signal = signals.next_ending() => Err(signal),
     };
-    withdraw(client, request).await;
-    Ok(Acquired::Not(
-        Exit::of_signal(signal as i32),
-        format!("{signal} came before the key was ours; nothing ran"),
-    ))
+    let client = client.within(WITHDRAW_WITHIN).patient(WITHDRAW_WITHIN);
+    match acquired {
+        Ok(Err(failure)) if failure.may_pass() => {
+            let withdrawn = if is_under_way(&client, &request).await {
+                withdraw(&client, request).await
+            } else {
+                String::new()
+            };
+            Ok(Acquired::Not(failure.exit(), format!("{failure}\nnothing ran{withdrawn}")))
+        }
+        Ok(acquired) => acquired,
+        Err(signal) => {
+            let withdrawn = withdraw(&client, request).await;
+            Ok(Acquired::Not(
+                Exit::of_signal(signal as i32),
+                format!("{signal} came before the key was ours; nothing ran{withdrawn}"),
+            ))
+        }
+    }
 }
 
 async fn begin_until(
@@ -95,13 +110,29 @@ fn pause_of(retry_after: Option<prost_types::Duration>) -> Duration {
     retry_after.and_then(|pause| Duration::try_from(pause).ok()).unwrap_or(PAUSE)
 }
 
-/// Gives back a key that may have been granted to a begin whose answer nobody waited for: the same begin, sent
-/// again, tells.
-async fn withdraw(client: &Client, mut request: BeginRequest) {
+/// Whether some attempt holds the key, or may: then it may be ours. Where nobody does, asking with a begin would start
+/// an attempt only to end it, and use one up.
+async fn is_under_way(client: &Client, request: &BeginRequest) -> bool {
+    match lookup(client, request.key.clone()).await {
+        Ok(record) => record.state() == State::InProgress,
+        Err(failure) => failure.may_pass(),
+    }
+}
+
+/// Gives back a key that may have been granted to a begin whose answer did not come, or was not waited for: the same
+/// begin, sent again, tells. Says what came of it, for a message's end.
+async fn withdraw(client: &Client, mut request: BeginRequest) -> String {
     request.wait = None;
-    let client = client.within(WITHDRAW_WITHIN);
-    if let Ok((Decision::Started(started), sent)) = begin(&client, &request, Duration::ZERO).await {
-        Ownership::new(&client, &request, &started, sent).release("told to end; nothing ran").await;
+    match begin(client, &request, Duration::ZERO).await {
+        Ok((Decision::Started(started), sent)) => {
+            Ownership::new(client, &request, &started, sent).release("nothing ran").await
+        }
+        Err(failure) if failure.may_pass() => format!(
+            "; the key may have been granted to attempt {} all the same, and could not be given back: its lease has \
+             to end, and then the endpoint's policy decides, or semel begin with this --attempt-id and semel abort do",
+            request.attempt_id
+        ),
+        Ok(_) | Err(_) => String::new(),
     }
 }
 

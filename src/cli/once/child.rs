@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::outlet::Outlets;
 use super::ownership::{Lost, Ownership};
 use super::pump::{Budget, Stream, pump};
 use super::signals::{Signals, is_ending};
@@ -81,6 +82,7 @@ impl Child {
         command: &[OsString],
         ownership: &Ownership,
         max_output: u64,
+        outlets: &Outlets,
     ) -> std::io::Result<Self> {
         let [program, arguments @ ..] = command else {
             return Err(std::io::Error::other("no command is given"));
@@ -111,68 +113,71 @@ impl Child {
         Ok(Self {
             process,
             group,
-            stdout: tokio::spawn(pump(stdout, tokio::io::stdout(), budget.clone(), has_ended.clone())),
-            stderr: tokio::spawn(pump(stderr, tokio::io::stderr(), budget, has_ended.clone())),
+            stdout: tokio::spawn(pump(stdout, outlets.stdout.clone(), budget.clone(), has_ended.clone())),
+            stderr: tokio::spawn(pump(stderr, outlets.stderr.clone(), budget, has_ended.clone())),
             has_ended,
         })
     }
 
-    /// Waits for the command's end: renews the lease, passes signals on, and stops it when ownership is lost.
+    /// Waits for the command's end, and for what it has printed: renews the lease, passes signals on, and stops it
+    /// when ownership is lost.
     pub(super) async fn attend(
         mut self,
         ownership: &mut Ownership,
         signals: &mut Signals,
         kill_after: Duration,
     ) -> Ended {
+        let group = self.group;
         let mut asked = None;
         let mut lost = None;
         let mut kill_at = None;
-        let status = {
-            let mut keep = std::pin::pin!(ownership.keep(kill_after));
-            loop {
-                let kill = async {
-                    match kill_at {
-                        Some(moment) => tokio::time::sleep_until(moment).await,
-                        None => std::future::pending().await,
-                    }
-                };
-                tokio::select! {
-                    status = self.process.wait() => break status.ok(),
-                    why = &mut keep, if lost.is_none() => {
-                        self.signal(Signal::SIGTERM);
-                        kill_at = Some(Instant::now() + why.grace(kill_after));
-                        lost = Some(why);
-                    }
-                    () = kill => {
-                        self.signal(Signal::SIGKILL);
-                        kill_at = None;
-                    }
-                    signal = signals.next() => {
-                        self.signal(signal);
-                        if is_ending(signal) {
-                            asked = Some(signal);
-                        }
+        let end = async {
+            let status = self.process.wait().await.ok();
+            self.has_ended.cancel();
+            // A pump does not panic; if one did, its output would be missing, not wrong.
+            let stdout = self.stdout.await.unwrap_or_default();
+            let stderr = self.stderr.await.unwrap_or_default();
+            (status, Output { stdout, stderr })
+        };
+        let mut end = std::pin::pin!(end);
+        let mut keep = std::pin::pin!(ownership.keep(kill_after));
+        let (status, output) = loop {
+            let kill = async {
+                match kill_at {
+                    Some(moment) => tokio::time::sleep_until(moment).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                ended = &mut end => break ended,
+                why = &mut keep, if lost.is_none() => {
+                    send(group, Signal::SIGTERM);
+                    kill_at = Some(Instant::now() + why.grace(kill_after));
+                    lost = Some(why);
+                }
+                () = kill => {
+                    send(group, Signal::SIGKILL);
+                    kill_at = None;
+                }
+                signal = signals.next() => {
+                    send(group, signal);
+                    if is_ending(signal) {
+                        asked = Some(signal);
                     }
                 }
             }
         };
         if lost.is_some() {
             // What it left behind in its group must not go on either.
-            self.signal(Signal::SIGKILL);
+            send(group, Signal::SIGKILL);
         }
-        self.has_ended.cancel();
-        // A pump does not panic; if one did, its output would be missing, not wrong.
-        let output = Output {
-            stdout: self.stdout.await.unwrap_or_default(),
-            stderr: self.stderr.await.unwrap_or_default(),
-        };
         Ended { status, asked, lost, output }
     }
+}
 
-    /// Signals the whole group. That it has ended already is no error.
-    fn signal(&self, signal: Signal) {
-        _ = killpg(self.group, signal);
-    }
+/// Signals the whole group. That it has ended already is no error.
+fn send(group: Pid, signal: Signal) {
+    _ = killpg(group, signal);
 }
 
 impl Ended {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::child::Ended;
-use super::say;
+use super::outlet::Outlets;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::proto::result::Outcome;
@@ -91,17 +91,17 @@ pub(super) fn without_output(result: &proto::Result) -> proto::Result {
     }
 }
 
+/// The same result with nothing that counts, for a policy that allows next to nothing. A replay of it knows only whether
+/// the command succeeded.
+pub(super) fn without_headers(result: &proto::Result) -> proto::Result {
+    proto::Result { headers: Vec::new(), payload: Bytes::new(), payload_omitted: true, ..result.clone() }
+}
+
 /// Gives the command's output again, and its exit status. A result that another program stored has no more than
 /// a payload and a verdict.
-pub(super) fn replay(result: &proto::Result) -> Result<Exit, Failure> {
-    let stderr = find(result, STDERR).cloned().unwrap_or_default();
-    let written = write_all(std::io::stdout().lock(), &result.payload)
-        .and_then(|()| write_all(std::io::stderr().lock(), &stderr));
-    if let Err(error) = written
-        && error.kind() != std::io::ErrorKind::BrokenPipe
-    {
-        return Err(Failure::Local(format!("cannot write what is replayed: {error}")));
-    }
+pub(super) fn replay(result: &proto::Result, outlets: &Outlets) -> Exit {
+    outlets.stdout.pass(result.payload.clone());
+    outlets.stderr.pass(find(result, STDERR).cloned().unwrap_or_default());
     let omitted: Vec<_> = [("output", STDOUT_OMITTED), ("error output", STDERR_OMITTED)]
         .iter()
         .filter_map(|(what, name)| {
@@ -110,22 +110,17 @@ pub(super) fn replay(result: &proto::Result) -> Result<Exit, Failure> {
         })
         .collect();
     if !omitted.is_empty() {
-        say(&format!("the command ran before; {} were too large to keep", omitted.join(" and ")));
+        outlets.say(&format!("the command ran before; {} were too large to keep", omitted.join(" and ")));
     } else if result.payload_omitted {
-        say("it was done before; what it returned was too large to keep");
+        outlets.say("it was done before; what it returned was too large to keep");
     }
-    Ok(if find(result, FORMAT).is_some() {
+    if find(result, FORMAT).is_some() {
         Exit::passed_on(u8::try_from(result.code).unwrap_or(u8::MAX))
     } else if result.outcome() == Outcome::Failure {
         Exit::FAILED
     } else {
         Exit::DONE
-    })
-}
-
-fn write_all(mut to: impl std::io::Write, bytes: &[u8]) -> std::io::Result<()> {
-    to.write_all(bytes)?;
-    to.flush()
+    }
 }
 
 fn header(name: &str, value: Bytes) -> Header {

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
-use super::outcome::{Stored, Verdict, without_output};
+use super::outcome::{Stored, Verdict, without_headers, without_output};
+use super::outlet::Outlets;
 use super::signals::Signals;
 use crate::cli::abort::abort;
 use crate::cli::client::Client;
@@ -12,7 +13,7 @@ use crate::cli::complete::complete;
 use crate::cli::failure::Failure;
 use crate::cli::renew::renew;
 use crate::proto::abort_request::Disposition;
-use crate::proto::{AbortRequest, BeginRequest, CompleteRequest, Key, RenewRequest, Started};
+use crate::proto::{self, AbortRequest, BeginRequest, CompleteRequest, Key, RenewRequest, Started};
 
 /// How long a report is still tried once this process was told to end.
 const LAST_WORD_WITHIN: Duration = Duration::from_secs(3);
@@ -110,15 +111,17 @@ impl Ownership {
         loop {
             let left = stop_at.saturating_duration_since(Instant::now());
             let client = self.client.patient(self.lease / 6).within(left);
-            let failure = match renew(&client, &request).await {
-                Ok((renewed, sent)) => {
+            // The end of the lease waits for no call.
+            let failure = match timeout_at(stop_at, renew(&client, &request)).await {
+                Ok(Ok((renewed, sent))) => {
                     let lease = renewed.lease.and_then(|lease| Duration::try_from(lease).ok());
                     self.lease = lease.unwrap_or(self.lease);
                     self.since = sent;
                     self.until = sent + self.lease;
                     return Ok(());
                 }
-                Err(failure) => failure,
+                Ok(Err(failure)) => failure,
+                Err(_) => Failure::silence(self.client.server(), left),
             };
             match failure.reason() {
                 "FENCE_LOST" | "ALREADY_COMPLETED" | "KEY_NOT_FOUND" => return Err(Lost::Refused(failure)),
@@ -139,52 +142,62 @@ impl Ownership {
     }
 
     /// Reports what became of the command, for as long as it takes, within bounds.
-    pub(super) async fn report(&self, verdict: &Verdict, within: Duration, signals: &mut Signals) -> Stored {
+    pub(super) async fn report(
+        &self,
+        verdict: &Verdict,
+        within: Duration,
+        signals: &mut Signals,
+        outlets: &Outlets,
+    ) -> Stored {
         let client = self.client.within(within);
         let told_to_end = tokio::select! {
             stored = self.send(&client, verdict) => return stored,
             signal = signals.next_ending() => signal,
         };
-        super::say(&format!(
+        outlets.say(&format!(
             "{told_to_end}: the outcome is not stored yet; trying for {LAST_WORD_WITHIN:?} more"
         ));
         self.send(&self.client.within(LAST_WORD_WITHIN.min(within)), verdict).await
     }
 
     async fn send(&self, client: &Client, verdict: &Verdict) -> Stored {
-        let failure = match verdict {
-            Verdict::Complete(result) => {
-                let mut request = CompleteRequest {
-                    key: Some(self.key.clone()),
-                    fence: self.fence,
-                    attempt_id: self.attempt_id.clone(),
-                    result: Some(result.clone()),
-                    retention: None,
-                };
-                match complete(client, &request).await {
-                    Ok(_) => return Stored::Yes { cut: false },
-                    Err(failure) if failure.reason() == "RESULT_TOO_LARGE" => {
-                        request.result = Some(without_output(result));
-                        match complete(client, &request).await {
-                            Ok(_) => return Stored::Yes { cut: true },
-                            Err(failure) => failure,
-                        }
-                    }
-                    Err(failure) => failure,
-                }
-            }
-            Verdict::Release(detail) | Verdict::Unknown(detail) => {
-                let disposition = match verdict {
-                    Verdict::Release(_) => Disposition::Release,
-                    Verdict::Complete(_) | Verdict::Unknown(_) => Disposition::OutcomeUnknown,
-                };
-                match abort(client, &self.abort_request(disposition, detail)).await {
-                    Ok(_) => return Stored::Yes { cut: false },
-                    Err(failure) => failure,
-                }
-            }
+        let stored = match verdict {
+            Verdict::Complete(result) => self.complete(client, result).await,
+            Verdict::Release(detail) => self.give_up(client, Disposition::Release, detail).await,
+            Verdict::Unknown(detail) => self.give_up(client, Disposition::OutcomeUnknown, detail).await,
         };
-        if failure.is_unavailable() { Stored::Unanswered(failure) } else { Stored::Refused(failure) }
+        match stored {
+            Ok(cut) => Stored::Yes { cut },
+            Err(failure) if failure.may_pass() => Stored::Unanswered(failure),
+            Err(failure) => Stored::Refused(failure),
+        }
+    }
+
+    /// Stores as much of the result as is taken; tells whether that is less than all.
+    async fn complete(&self, client: &Client, result: &proto::Result) -> Result<bool, Failure> {
+        let mut request = CompleteRequest {
+            key: Some(self.key.clone()),
+            fence: self.fence,
+            attempt_id: self.attempt_id.clone(),
+            result: Some(result.clone()),
+            retention: None,
+        };
+        for smaller in [without_output(result), without_headers(result)] {
+            match complete(client, &request).await {
+                Err(failure) if failure.is_too_large() => request.result = Some(smaller),
+                done => return done.map(|_| request.result.as_ref() != Some(result)),
+            }
+        }
+        complete(client, &request).await.map(|_| true)
+    }
+
+    async fn give_up(
+        &self,
+        client: &Client,
+        disposition: Disposition,
+        detail: &str,
+    ) -> Result<bool, Failure> {
+        abort(client, &self.abort_request(disposition, detail)).await.map(|_| false)
     }
 
     fn abort_request(&self, disposition: Disposition, detail: &str) -> AbortRequest {

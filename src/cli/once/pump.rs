@@ -5,13 +5,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio_util::sync::CancellationToken;
+
+use super::outlet::Outlet;
 
 /// How much a pipe can hold that was written before the command ended (fcntl(2): pipe-max-size of a user).
 const PIPE_BYTES: usize = 1 << 20;
 /// How long after the command's end a silent pipe is listened to that something else still holds open.
 const SILENCE: Duration = Duration::from_millis(100);
+/// And how long one that is not silent.
+const LISTENED: Duration = Duration::from_secs(10);
 
 /// What one stream said.
 #[derive(Clone, Debug, Default)]
@@ -44,10 +48,11 @@ impl Budget {
 }
 
 /// Passes `from` on to `to` until it ends, or until the command has `ended` and whoever still holds the pipe is
-/// silent. Once a byte was not kept, none after it is. A reader that went away does not stop the command.
+/// silent. Once a byte was not kept, none after it is. While the command runs it is no faster than its reader; what is
+/// left in the pipe at its end is taken whether or not it is read.
 pub(super) async fn pump(
     mut from: impl AsyncRead + Unpin,
-    mut to: impl AsyncWrite + Unpin,
+    to: Outlet,
     budget: Budget,
     ended: CancellationToken,
 ) -> Stream {
@@ -55,14 +60,23 @@ pub(super) async fn pump(
     let mut omitted = 0_u64;
     let mut buffer = vec![0; 16 << 10];
     let mut left_after_end = PIPE_BYTES;
-    let mut is_read = true;
+    let listened_long = async {
+        ended.cancelled().await;
+        tokio::time::sleep(LISTENED).await;
+    };
+    let mut listened_long = std::pin::pin!(listened_long);
     while left_after_end > 0 {
+        tokio::select! {
+            () = to.taken() => {}
+            () = ended.cancelled() => {}
+        }
         let silence = async {
             ended.cancelled().await;
             tokio::time::sleep(SILENCE).await;
         };
         let read = tokio::select! {
             biased;
+            () = &mut listened_long => break,
             read = from.read(&mut buffer) => read,
             () = silence => break,
         };
@@ -76,9 +90,7 @@ pub(super) async fn pump(
         let keep = if omitted == 0 { budget.take(bytes.len()) } else { 0 };
         kept.extend_from_slice(&bytes[..keep]);
         omitted += (bytes.len() - keep) as u64;
-        if is_read {
-            is_read = to.write_all(bytes).await.is_ok() && to.flush().await.is_ok();
-        }
+        to.pass(Bytes::copy_from_slice(bytes));
     }
     Stream { kept: kept.into(), omitted }
 }

@@ -10,7 +10,10 @@ const FORWARDED: [Signal; 6] =
 
 /// The signals that came in, in order.
 #[derive(Debug)]
-pub(super) struct Signals(mpsc::UnboundedReceiver<Signal>);
+pub(super) struct Signals {
+    coming: mpsc::UnboundedReceiver<Signal>,
+    told_to_end: bool,
+}
 
 impl Signals {
     /// Takes the signals over from now on, but not those that this process was started to ignore (nohup).
@@ -30,16 +33,24 @@ impl Signals {
         // Control-Z must not stop this process while the command goes on: its lease would not be renewed.
         let mut stop = signal(SignalKind::from_raw(Signal::SIGTSTP as i32))?;
         tokio::spawn(async move { while stop.recv().await.is_some() {} });
-        Ok(Self(receiver))
+        Ok(Self { coming: receiver, told_to_end: false })
     }
 
     /// The next signal.
     pub(super) async fn next(&mut self) -> Signal {
-        match self.0.recv().await {
-            Some(signal) => signal,
+        match self.coming.recv().await {
+            Some(signal) => {
+                self.told_to_end |= is_ending(signal);
+                signal
+            }
             // All are ignored, so none comes.
             None => std::future::pending().await,
         }
+    }
+
+    /// Whether one has come that asks this process to end.
+    pub(super) const fn was_told_to_end(&self) -> bool {
+        self.told_to_end
     }
 
     /// The next signal that asks this process to end.

@@ -14,8 +14,6 @@ pub(super) struct Addresses {
     pub(super) operations: SocketAddr,
 }
 
-const DEFAULT_GRPC_PORT: u16 = 7400;
-
 /// Prints the start-up message on standard output.
 pub(super) fn print(config: &ServerConfig, addresses: Addresses, now: Timestamp) {
     let records = match config.store {
@@ -46,12 +44,8 @@ fn program() -> String {
 
 /// Four lines for a POSIX shell. The key is of this start: an earlier start's has completed.
 fn demonstration(program: &str, grpc: SocketAddr, now: Timestamp) -> [String; 4] {
-    let server = match reachable(grpc) {
-        SocketAddr::V4(address) if address.ip().is_loopback() && address.port() == DEFAULT_GRPC_PORT => {
-            String::new()
-        }
-        address => format!("--server http://{address} "),
-    };
+    // Said even where it is the default: the other terminal may have another in its environment.
+    let server = format!("--server http://{} ", reachable(grpc));
     let now = SystemTime::UNIX_EPOCH + Duration::from_micros(now.as_micros());
     let started: String =
         humantime::format_rfc3339_seconds(now).to_string().chars().filter(char::is_ascii_digit).collect();
@@ -85,12 +79,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_lines_name_the_server_only_where_they_must() {
+    fn the_lines_name_the_server_as_this_machine_reaches_it() {
         let [begin, ..] =
             demonstration("/bin/semel", "127.0.0.1:7400".parse().unwrap(), Timestamp::default());
         assert_eq!(
             begin,
-            r#"eval "$(/bin/semel begin --endpoint demo/Charge --key order-19700101000000 --output env)""#
+            r#"eval "$(/bin/semel begin --server http://127.0.0.1:7400 --endpoint demo/Charge --key order-19700101000000 --output env)""#
         );
         let [_, begin, ..] = demonstration("semel", "0.0.0.0:81".parse().unwrap(), Timestamp::default());
         assert!(begin.contains("--server http://127.0.0.1:81 "), "{begin}");

@@ -3,7 +3,6 @@
 use std::io::IsTerminal as _;
 
 use tracing_subscriber::Layer as _;
-use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
@@ -11,11 +10,10 @@ use crate::config::{LogFormat, ServerConfig};
 
 /// Starts to log as configured.
 pub(super) fn start(config: &ServerConfig) {
-    let levels: Targets = config.log_level.parse().unwrap_or_default();
     let to_stderr = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let lines = match config.log_format {
         LogFormat::Json => to_stderr.json().flatten_event(true).boxed(),
         LogFormat::Human => to_stderr.with_ansi(std::io::stderr().is_terminal()).boxed(),
     };
-    tracing_subscriber::registry().with(lines.with_filter(levels)).init();
+    tracing_subscriber::registry().with(lines.with_filter(config.log_level.clone())).init();
 }

@@ -37,15 +37,19 @@ impl Wrong {
         value.map_err(|violation| self.0.push((path.into(), violation))).ok()
     }
 
-    fn key(&mut self, key: Option<proto::Key>) -> Option<Key> {
+    /// The key, and the policy in force for it, which is known even where the idempotency key itself is wrong.
+    fn key(&mut self, key: Option<proto::Key>, policies: &Policies) -> (Option<Key>, Option<Arc<InForce>>) {
         let Some(key) = key else {
             self.note("key", Reason::InvalidKey, "is missing; send tenant, endpoint and idempotency_key");
-            return None;
+            return (None, None);
         };
         let tenant = self.check("key.tenant", Tenant::new(&key.tenant));
         let endpoint = self.check("key.endpoint", Endpoint::new(&key.endpoint));
         let idempotency_key = self.check("key.idempotency_key", IdempotencyKey::new(&key.idempotency_key));
-        Some(Key { tenant: tenant?, endpoint: endpoint?, idempotency_key: idempotency_key? })
+        let Some((tenant, endpoint)) = tenant.zip(endpoint) else { return (None, None) };
+        let in_force = policies.select(&tenant, &endpoint);
+        let key = idempotency_key.map(|idempotency_key| Key { tenant, endpoint, idempotency_key });
+        (key, Some(in_force))
     }
 
     fn fingerprint(&mut self, sent: &[u8], policy: Option<&Policy>) -> Option<Fingerprint> {
@@ -101,9 +105,9 @@ impl Wrong {
             payload: sent.payload,
             payload_omitted: sent.payload_omitted,
         };
-        if let Some(policy) = policy {
-            self.check("result", result.check_size(policy.max_result_bytes))?;
-        }
+        // Where the policy is not known: what none may allow.
+        let most = policy.map_or(Policy::RESULT_BYTES_LIMIT, |policy| policy.max_result_bytes);
+        self.check("result", result.check_size(most))?;
         Some(Arc::new(OperationResult { payload: own(&result.payload), ..result }))
     }
 
@@ -126,10 +130,6 @@ fn own(bytes: &Bytes) -> Bytes {
     Bytes::copy_from_slice(bytes)
 }
 
-fn in_force(key: Option<&Key>, policies: &Policies) -> Option<Arc<InForce>> {
-    key.map(|key| policies.select(&key.tenant, &key.endpoint))
-}
-
 /// What every call of an owner carries.
 struct Owner {
     key: Option<Key>,
@@ -146,9 +146,9 @@ impl Owner {
         attempt_id: &str,
         policies: &Policies,
     ) -> Self {
-        let key = wrong.key(key);
+        let (key, in_force) = wrong.key(key, policies);
         Self {
-            in_force: in_force(key.as_ref(), policies),
+            in_force,
             key,
             fence: wrong.check("fence", Fence::new(fence)),
             attempt_id: wrong.check("attempt_id", AttemptId::parse(attempt_id)),
@@ -172,8 +172,7 @@ pub(in crate::server) fn begin(
     policies: &Policies,
 ) -> Result<BeginCall, Failure> {
     let mut wrong = Wrong::default();
-    let key = wrong.key(request.key);
-    let in_force = in_force(key.as_ref(), policies);
+    let (key, in_force) = wrong.key(request.key, policies);
     let attempt_id = wrong.check("attempt_id", AttemptId::parse(&request.attempt_id));
     let policy = in_force.as_ref().map(|in_force| &in_force.policy);
     let fingerprint = wrong.fingerprint(&request.fingerprint, policy);
@@ -275,8 +274,7 @@ pub(in crate::server) fn lookup(
     policies: &Policies,
 ) -> Result<Call<Lookup>, Failure> {
     let mut wrong = Wrong::default();
-    let key = wrong.key(request.key);
-    let in_force = in_force(key.as_ref(), policies);
+    let (key, in_force) = wrong.key(request.key, policies);
     wrong.or(key.zip(in_force).map(|(key, in_force)| Call { key, in_force, command: Lookup }))
 }
 
@@ -287,8 +285,7 @@ pub(in crate::server) fn resolve(
     use proto::resolve_record_request::Resolution as Sent;
 
     let mut wrong = Wrong::default();
-    let key = wrong.key(request.key);
-    let in_force = in_force(key.as_ref(), policies);
+    let (key, in_force) = wrong.key(request.key, policies);
     let fence = wrong.check("fence", Fence::new(request.fence));
     let policy = in_force.as_ref().map(|in_force| &in_force.policy);
     let resolution = match request.resolution {
@@ -316,8 +313,7 @@ pub(in crate::server) fn forget(
     policies: &Policies,
 ) -> Result<Call<Forget>, Failure> {
     let mut wrong = Wrong::default();
-    let key = wrong.key(request.key);
-    let in_force = in_force(key.as_ref(), policies);
+    let (key, in_force) = wrong.key(request.key, policies);
     let fence = wrong.check("fence", Fence::new(request.fence));
     let arguments = (|| {
         let command = Forget { fence: fence?, force: request.force };

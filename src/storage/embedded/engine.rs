@@ -38,6 +38,9 @@ pub(super) struct Engine {
     reclaim: Keyspace,
     write_buffer_bytes: u64,
     next_ordinal: AtomicU64,
+    /// Set by the test that shows what a missing sync looks like, and by nothing else.
+    #[cfg(feature = "test-support")]
+    pub(super) without_sync: std::sync::atomic::AtomicBool,
 }
 
 /// What became of a batch.
@@ -93,6 +96,8 @@ impl Engine {
             reclaim,
             write_buffer_bytes: settings.write_buffer_bytes,
             next_ordinal: AtomicU64::new(next_ordinal),
+            #[cfg(feature = "test-support")]
+            without_sync: std::sync::atomic::AtomicBool::new(false),
         })
     }
 
@@ -128,8 +133,11 @@ impl Engine {
         use std::ops::Bound::{Excluded, Unbounded};
         // Past every record's key at that moment, as none begins with 0xFF; and not past the mark.
         let end = reclaim_key(now, &[0xff]);
+        // Time may have gone back since `after` was due.
+        let empty = after.as_ref().is_some_and(|after| *after >= end);
         let start = after.map_or(Unbounded, Excluded);
-        self.reclaim.range((start, Excluded(end))).map(|entry| entry.key().map_err(|error| describe(&error)))
+        let due = (!empty).then(|| self.reclaim.range((start, Excluded(end))));
+        due.into_iter().flatten().map(|entry| entry.key().map_err(|error| describe(&error)))
     }
 
     /// Writes, syncs, then shows the batch to readers.
@@ -152,10 +160,10 @@ impl Engine {
     /// needed to find it again, the file's new size and newly allocated blocks included; fsync would only add
     /// the time of change.
     pub(super) fn batch(&self, capacity: usize) -> Batch {
-        Batch(
-            OwnedWriteBatch::with_capacity(self.database.clone(), capacity)
-                .durability(Some(PersistMode::SyncData)),
-        )
+        let mode = PersistMode::SyncData;
+        #[cfg(feature = "test-support")]
+        let mode = if self.without_sync.load(Ordering::Relaxed) { PersistMode::Buffer } else { mode };
+        Batch(OwnedWriteBatch::with_capacity(self.database.clone(), capacity).durability(Some(mode)))
     }
 
     /// Adds what turns `before` into `after` to the batch, indexes included.
