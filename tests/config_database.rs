@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::net::TcpListener;
+use std::process::Output;
 use std::time::Duration;
 
 use semel::config::{self, Loaded, Problems, Setting, Sources, StoreSettings};
@@ -170,3 +172,66 @@ fn what_the_database_cannot_keep_so_long_is_named() {
     }
 }
 
+fn run(arguments: &[&str]) -> (Output, String) {
+    let directory = tempfile::tempdir().unwrap();
+    let output = semel().current_dir(directory.path()).args(arguments).output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output, errors)
+}
+
+#[test]
+fn a_schema_is_printed_without_a_cluster() {
+    let (output, errors) = run(&[
+        "schema",
+        "print",
+        "--replication",
+        "dc1=3, dc2=2",
+        "--database",
+        "cassandra:5.0",
+        "--scylla-keyspace",
+        "ks",
+    ]);
+    assert_eq!(output.status.code(), Some(0), "{errors}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.lines().all(|line| line.ends_with(';')), "{text}");
+    assert!(text.contains("'dc1': 3, 'dc2': 2") && text.contains("\"ks\".record"), "{text}");
+    let (output, _) = run(&[
+        "schema",
+        "print",
+        "--replication",
+        "a=1",
+        "--database",
+        "scylladb:2025.4",
+        "--output",
+        "json",
+    ]);
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let statements = told["statements"].as_array().unwrap();
+    assert!(
+        statements.iter().any(|statement| statement.as_str().unwrap().contains("paxos_grace_seconds")),
+        "{told}"
+    );
+}
+
+#[test]
+fn exit_statuses_say_what_is_wrong() {
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let print = ["schema", "print", "--database"];
+    for (arguments, status, part) in [
+        (&["schema", "check"][..], 3, "--scylla-nodes"),
+        (&["schema", "check", "--scylla-nodes", "a b"], 3, "names no host"),
+        (&["schema", "check", "--scylla-nodes", &nobody], 110, "can be reached"),
+        (&["schema", "apply", "--replication", "dc1"], 2, "DATACENTER=COUNT"),
+        (&["schema", "apply", "--replication", "dc1=0"], 2, "DATACENTER=COUNT"),
+        (&["schema", "apply", "--replication", "dc1=1,dc1=2"], 2, "twice"),
+        (&[&print[..], &["postgres:17", "--replication", "a=1"]].concat(), 2, "names no database"),
+        (&[&print[..], &["cassandra", "--replication", "a=1"]].concat(), 2, "no version"),
+        (&["schema", "print", "--replication", "a=1"], 2, "which database?"),
+        // A server's settings are not these commands'.
+        (&["schema", "check", "--listen", "127.0.0.1:1"], 2, "--listen"),
+    ] {
+        let (output, errors) = run(arguments);
+        assert_eq!(output.status.code(), Some(status), "{arguments:?}: {errors}");
+        assert!(errors.contains(part), "{part} in {errors}");
+    }
+}

@@ -16,9 +16,12 @@ mod database;
 mod harness;
 mod listing;
 mod nodes;
+#[path = "../support/program.rs"]
+mod program;
 mod rows;
 mod schemas;
 mod secured;
+mod serving;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -57,6 +60,8 @@ const TESTS: &[Test] = &[
     test!(One, listing::settled_attempts_leave_no_hints),
     test!(One, listing::stale_hints_and_empty_hours_go),
     test!(One, listing::a_scan_misses_nothing_that_is_taken_over),
+    test!(One, serving::servers_share_what_schema_apply_made),
+    test!(One, serving::a_server_waits_for_its_database_and_follows_it),
     test!(Three, harness::a_node_stands_still_dies_and_comes_back),
     test!(Three, nodes::chained_writes_survive_the_death_of_a_node),
     test!(Three, nodes::one_replica_among_three_nodes_is_warned_of),
