@@ -22,6 +22,7 @@ mod resolve;
 mod result_args;
 mod schema;
 mod serve;
+mod store;
 
 use std::process::ExitCode;
 
@@ -71,6 +72,9 @@ enum Command {
     /// The tables of a database that servers share: print, make or check them
     #[command(subcommand)]
     Schema(schema::SchemaCommand),
+    /// Records between stores
+    #[command(subcommand)]
+    Store(store::StoreCommand),
     /// Check or print the server's configuration
     #[command(subcommand)]
     Config(config_command::ConfigCommand),
@@ -125,6 +129,7 @@ impl Command {
             }
             Self::Bench(command) => command.run(),
             Self::Schema(command) => command.run(),
+            Self::Store(command) => command.run(),
             Self::Config(command) => command.run(),
             Self::Completions { shell } => {
                 clap_complete::generate(shell, &mut Cli::command(), "semel", &mut std::io::stdout());

@@ -24,6 +24,7 @@ use crate::domain::{Clock, Interest, Key, Phase, Record, Timestamp};
 mod connect_error;
 mod errors;
 mod expiry;
+mod full_scan;
 mod hints;
 mod listing;
 mod place;
@@ -36,6 +37,7 @@ mod statements;
 mod tls;
 
 pub use connect_error::ConnectError;
+pub use full_scan::FullScan;
 pub use settings::{ClientCertificate, Credentials, Listing, Ordering, Settings, Tls};
 
 use hints::Hints;
