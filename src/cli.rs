@@ -20,7 +20,9 @@ mod record_view;
 mod renew;
 mod resolve;
 mod result_args;
+mod schema;
 mod serve;
+mod store;
 
 use std::process::ExitCode;
 
@@ -67,6 +69,12 @@ enum Command {
     Policy(policy::PolicyInForce),
     /// Put load on a server, and check everything it answers
     Bench(bench::Bench),
+    /// The tables of a database that servers share: print, make or check them
+    #[command(subcommand)]
+    Schema(schema::SchemaCommand),
+    /// Records between stores
+    #[command(subcommand)]
+    Store(store::StoreCommand),
     /// Check or print the server's configuration
     #[command(subcommand)]
     Config(config_command::ConfigCommand),
@@ -120,6 +128,8 @@ impl Command {
                 call(&command.target, command.output, &[], async |client| command.report(client).await)
             }
             Self::Bench(command) => command.run(),
+            Self::Schema(command) => command.run(),
+            Self::Store(command) => command.run(),
             Self::Config(command) => command.run(),
             Self::Completions { shell } => {
                 clap_complete::generate(shell, &mut Cli::command(), "semel", &mut std::io::stdout());

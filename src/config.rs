@@ -1,5 +1,6 @@
 //! The server's configuration: every setting read and checked before anything starts, all errors told together.
 
+mod database;
 mod effective;
 mod layers;
 mod policy_file;
@@ -23,10 +24,10 @@ use self::toml_lines::Source;
 use crate::coordinator;
 use crate::domain::PolicyRules;
 use crate::server::Limits;
-use crate::storage::embedded;
+use crate::storage::{embedded, scylla};
 
 pub use policy_file::parse_policy;
-pub use policy_watch::{PolicyWatch, Reload};
+pub use policy_watch::{PolicyWatch, Reload, kept_too_long};
 pub use problem::{Problem, Problems};
 pub use settings::{Kind, SETTINGS, Setting};
 pub use units::{format_duration, format_size, parse_duration, parse_size};
@@ -48,10 +49,12 @@ pub struct Sources {
 }
 
 /// Where records are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StoreKind {
+#[derive(Clone, Debug)]
+pub enum StoreSettings {
     /// In a directory of this machine.
-    Embedded,
+    Embedded(embedded::Settings),
+    /// In a database that many servers share.
+    Scylla(Box<scylla::Settings>),
     /// In memory alone.
     Memory,
 }
@@ -92,9 +95,7 @@ pub struct ServerConfig {
     /// Listening beyond loopback is allowed, without encryption and credentials.
     pub insecure: bool,
     /// Where records are kept.
-    pub store: StoreKind,
-    /// The embedded store's directory, and what it may use.
-    pub embedded: embedded::Settings,
+    pub store: StoreSettings,
     /// The policy file.
     pub policy: Option<PathBuf>,
     /// How far servers' clocks may differ.
@@ -134,8 +135,59 @@ impl Loaded {
     }
 }
 
+/// What a command needs that works on stores, and runs no server.
+#[derive(Debug)]
+pub struct Stores {
+    /// The database; none where no node of one is named.
+    pub scylla: Option<scylla::Settings>,
+    /// The keyspace that is named, whether a database is or not.
+    pub keyspace: String,
+    /// What an embedded store may use; its directory is the server's.
+    pub embedded: embedded::Settings,
+    /// What is odd, but no error.
+    pub warnings: Vec<String>,
+}
+
 /// Reads and checks everything.
 pub fn load(sources: Sources) -> Result<Loaded, Problems> {
+    let mut read = read(sources)?;
+    let (effective, problems) = (read.effective, &mut read.problems);
+    let key_hash_secret = effective.key_hash_secret(problems);
+    let store = effective.store(problems);
+    effective.check_listeners(problems);
+    effective.check_limits(problems);
+    let (policies, policy_text) = effective.read_policy(problems, &mut read.warnings);
+    match store {
+        Some(store) if problems.is_empty() => {
+            let config = effective.config(store, key_hash_secret);
+            Ok(Loaded { config, policies, policy_text, file: read.file, warnings: read.warnings, effective })
+        }
+        _ => Err(Problems(read.problems)),
+    }
+}
+
+/// Reads everything, and checks what concerns stores: the rest is a server's.
+pub fn load_stores(sources: Sources) -> Result<Stores, Problems> {
+    let mut read = read(sources)?;
+    let scylla =
+        if read.effective.is_set("scylla.nodes") { read.effective.scylla(&mut read.problems) } else { None };
+    if read.problems.is_empty() {
+        let keyspace = read.effective.text("scylla.keyspace").to_owned();
+        Ok(Stores { scylla, keyspace, embedded: read.effective.embedded(), warnings: read.warnings })
+    } else {
+        Err(Problems(read.problems))
+    }
+}
+
+/// What the sources say, layer over layer, and what is wrong with each.
+struct Read {
+    effective: Effective,
+    file: Option<PathBuf>,
+    problems: Vec<Problem>,
+    warnings: Vec<String>,
+}
+
+fn read(sources: Sources) -> Result<Read, Problems> {
     let mut problems = Vec::new();
     let mut warnings = Vec::new();
     let (file, text) = read_file(&sources, &mut problems);
@@ -146,24 +198,15 @@ pub fn load(sources: Sources) -> Result<Loaded, Problems> {
     }
     layers.push(Layer::environment(sources.environment, &mut problems, &mut warnings));
     layers.push(Layer::flags(&sources.flags, &mut problems));
-    let effective = match merge(layers) {
-        Ok(values) => Effective::new(values),
+    match merge(layers) {
+        Ok(values) => Ok(Read { effective: Effective::new(values), file, problems, warnings }),
         Err(error) => {
             let problem = error.to_string();
             let origin = "settings".to_owned();
             problems.push(Problem { origin, line: None, field: String::new(), value: None, problem });
-            return Err(Problems(problems));
+            Err(Problems(problems))
         }
-    };
-    let key_hash_secret = effective.key_hash_secret(&mut problems);
-    effective.check_listeners(&mut problems);
-    effective.check_limits(&mut problems);
-    let (policies, policy_text) = effective.read_policy(&mut problems, &mut warnings);
-    if !problems.is_empty() {
-        return Err(Problems(problems));
     }
-    let config = effective.config(key_hash_secret);
-    Ok(Loaded { config, policies, policy_text, file, warnings, effective })
 }
 
 fn read_file(sources: &Sources, problems: &mut Vec<Problem>) -> (Option<PathBuf>, String) {

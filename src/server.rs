@@ -64,6 +64,11 @@ pub enum ServeError {
     Reflection(#[from] tonic_reflection::server::Error),
 }
 
+/// Says on the operations port that the server lives and is not ready, until dropped: while its store is opened.
+pub async fn say_it_starts(operations: &TcpListener, limits: &Limits) {
+    operations::serve(operations, Readiness::new(), limits.greeting_time).await;
+}
+
 impl Server {
     /// Serves until `shutdown` ends, then drains: says it is not ready, stops accepting, answers held Begins, lets
     /// the calls under way end within the drain time, returns. Dropping the future stops at once.
@@ -75,8 +80,8 @@ impl Server {
         let readiness = Readiness::new();
         let draining = CancellationToken::new();
         let dispatch = self.dispatch(&readiness, draining.clone())?;
-        let operations =
-            operations::serve(listeners.operations, readiness.clone(), self.limits.greeting_time);
+        let (said, time) = (readiness.clone(), self.limits.greeting_time);
+        let operations = async move { operations::serve(&listeners.operations, said, time).await };
         let _operations = AbortOnDropHandle::new(tokio::spawn(operations));
         readiness.ask(&self.coordinator).await;
         let mut connections = Connections::new(dispatch, self.limits, draining);

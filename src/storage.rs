@@ -10,6 +10,7 @@ use crate::domain::{Interest, Key, Policy, Record, Tenant, Timestamp};
 
 #[cfg(feature = "test-support")]
 pub mod conformance;
+pub mod copy;
 pub mod embedded;
 #[cfg(feature = "test-support")]
 pub mod fault_injecting;

@@ -228,6 +228,12 @@ fn only_the_coordinator_writes() {
         ],
         "calls compare_and_put",
     );
+    let calls = ["async fn f(store: S) { store.compare_and_put(w).await; }"];
+    for store in ["storage.rs", "storage/memory.rs", "storage/scylla.rs", "storage/embedded.rs", "server.rs"]
+    {
+        refused(store, &calls, "calls compare_and_put");
+    }
+    allowed("storage/copy.rs", &calls);
     allowed("server/idempotency.rs", &["/// Never compare_and_put.\nfn compare_and_put() {}"]);
     allowed("storage/metered.rs", &["fn f(s: S) { s.inner.compare_and_put(); }"]);
     allowed("coordinator/batch.rs", &["fn f(s: S) { s.compare_and_put(); }"]);

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use program::{Heard, Program, errors, send, text, wait_until};
-use semel::config::{self, Loaded, Problems, SETTINGS, Setting, Sources, StoreKind};
+use semel::config::{self, Loaded, Problems, SETTINGS, Setting, Sources, StoreSettings};
 use semel::coordinator;
 use semel::server::Limits;
 use support::semel;
@@ -49,8 +49,9 @@ fn defaults_are_those_of_the_parts() {
     assert_eq!(config.limits, Limits::default());
     let expected = coordinator::Settings::default();
     assert_eq!(format!("{:?}", config.coordinator), format!("{expected:?}"));
-    assert_eq!(config.embedded, semel::storage::embedded::Settings::new("./data"));
-    assert_eq!((config.store, config.insecure), (StoreKind::Embedded, false));
+    let StoreSettings::Embedded(embedded) = config.store else { panic!("{:?}", config.store) };
+    assert_eq!(embedded, semel::storage::embedded::Settings::new("./data"));
+    assert!(!config.insecure);
     let policy = &loaded.policies.defaults().policy;
     assert_eq!(*policy, semel::domain::Policy::default());
     assert_eq!(config.clock_skew_allowance, policy.clock_skew_allowance);
@@ -112,7 +113,7 @@ fn everything_wrong_is_said_at_once_with_its_place() {
         "semel.toml:8: limits.request_timeout = 30 is a number; write a quoted text",
         "SEMEL_DATADIR: names no setting; did you mean SEMEL_DATA_DIR?",
         "SEMEL_LOG_LEVEL: log_level = \"inof\" names no level in \"inof\"; write one of off, error",
-        "SEMEL_STORE: store = \"postgres\" is none of: embedded, memory",
+        "SEMEL_STORE: store = \"postgres\" is none of: embedded, scylla, memory",
         "--settle-within: settle_within = \"soon\" is not a length of time",
         "--insecure: insecure = maybe is neither true nor false",
         "--policy: policy = \"/no/such/policy.toml\" cannot be read: No such file",
@@ -144,7 +145,9 @@ fn broken_toml_is_said_with_its_line_and_the_rest_is_checked_too() {
 fn a_setting_in_the_wrong_table_is_pointed_to_its_own() {
     let said = problems("request_timeout = \"1s\"\n[limits]\nlisten = \"127.0.0.1:1\"\n", &[], &[]);
     assert!(
-        said[0].contains("request_timeout is not a setting; did you mean limits.request_timeout?"),
+        said[0].contains(
+            "request_timeout is not a setting; did you mean scylla.request_timeout or limits.request_timeout?"
+        ),
         "{said:?}"
     );
     assert!(said[1].contains("limits.listen is not a setting; did you mean listen?"), "{said:?}");

@@ -1,12 +1,13 @@
 //! `semel config check`, `semel config print`, and the flags of the server's settings.
 
+use std::marker::PhantomData;
 use std::path::PathBuf;
 
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Subcommand};
 
 use super::exit::Exit;
 use super::output::write_out;
-use crate::config::{self, Kind, Loaded, SETTINGS, Setting, Sources};
+use crate::config::{self, Kind, Loaded, Problems, SETTINGS, Setting, Sources, Stores};
 
 /// Check or print the server's configuration
 #[derive(Debug, Subcommand)]
@@ -46,31 +47,84 @@ impl ConfigCommand {
 }
 
 /// The flags of every setting, made from the one table of settings.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct ConfigArgs {
-    file: Option<PathBuf>,
-    flags: Vec<(&'static Setting, String)>,
+pub(crate) type ConfigArgs = SettingArgs<Every>;
+/// The flags of the settings that concern stores.
+pub(crate) type StoreArgs = SettingArgs<OfStores>;
+
+/// Which settings a command takes.
+pub(crate) trait Takes {
+    fn takes(setting: &Setting) -> bool;
 }
 
-impl ConfigArgs {
-    /// Reads and checks the configuration; says what is wrong with it.
+/// All of them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Every;
+
+/// Those of the database, and of what an embedded store may use.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct OfStores;
+
+impl Takes for Every {
+    fn takes(_: &Setting) -> bool {
+        true
+    }
+}
+
+impl Takes for OfStores {
+    fn takes(setting: &Setting) -> bool {
+        ["scylla.", "embedded."].iter().any(|table| setting.key.starts_with(table))
+    }
+}
+
+/// The flags of some settings, and the file that has the others.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SettingArgs<Which> {
+    file: Option<PathBuf>,
+    flags: Vec<(&'static Setting, String)>,
+    which: PhantomData<Which>,
+}
+
+impl SettingArgs<Every> {
+    /// Reads and checks the configuration of a server; says what is wrong with it.
     pub(crate) fn load(self) -> Result<Loaded, Exit> {
-        let sources = Sources {
+        config::load(self.sources()).map_err(|problems| refused(&problems))
+    }
+}
+
+impl SettingArgs<OfStores> {
+    /// Reads and checks what concerns stores; says what is wrong with it.
+    pub(crate) fn load(self) -> Result<Stores, Exit> {
+        let stores = config::load_stores(self.sources()).map_err(|problems| refused(&problems))?;
+        for warning in &stores.warnings {
+            eprintln!("semel: {warning}");
+        }
+        Ok(stores)
+    }
+}
+
+fn refused(problems: &Problems) -> Exit {
+    let count = problems.0.len();
+    let noun = if count == 1 { "error" } else { "errors" };
+    eprintln!("semel: the configuration has {count} {noun}:\n{problems}");
+    Exit::CONFIGURATION
+}
+
+impl<Which: Takes> SettingArgs<Which> {
+    fn sources(self) -> Sources {
+        Sources {
             file: self.file,
             default_file: Some(PathBuf::from(config::DEFAULT_FILE)),
             environment: std::env::vars_os().collect(),
             flags: self.flags,
-        };
-        config::load(sources).map_err(|problems| {
-            let count = problems.0.len();
-            let noun = if count == 1 { "error" } else { "errors" };
-            eprintln!("semel: the configuration has {count} {noun}:\n{problems}");
-            Exit::CONFIGURATION
-        })
+        }
+    }
+
+    fn settings() -> impl Iterator<Item = &'static Setting> {
+        SETTINGS.iter().filter(|setting| Which::takes(setting))
     }
 }
 
-impl FromArgMatches for ConfigArgs {
+impl<Which: Takes + Default> FromArgMatches for SettingArgs<Which> {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let mut args = Self::default();
         args.update_from_arg_matches(matches)?;
@@ -83,12 +137,12 @@ impl FromArgMatches for ConfigArgs {
             setting.flag()?;
             matches.get_one::<String>(setting.key).map(|text| (setting, text.clone()))
         };
-        self.flags = SETTINGS.iter().filter_map(given).collect();
+        self.flags = Self::settings().filter_map(given).collect();
         Ok(())
     }
 }
 
-impl Args for ConfigArgs {
+impl<Which: Takes + Default> Args for SettingArgs<Which> {
     fn augment_args(command: Command) -> Command {
         let file = Arg::new("config")
             .long("config")
@@ -96,7 +150,7 @@ impl Args for ConfigArgs {
             .value_name("FILE")
             .value_parser(clap::value_parser!(PathBuf))
             .help("The settings file; semel.toml of this directory where absent, if it is there");
-        let flags = SETTINGS.iter().filter_map(|setting| {
+        let flags = Self::settings().filter_map(|setting| {
             let flag = setting.flag()?;
             let default = setting.default.map(|text| format!(" [default: {text}]")).unwrap_or_default();
             let arg = Arg::new(setting.key)

@@ -32,10 +32,11 @@ exits! {
     NOT_FOUND = 107, "nothing is known of the key (KEY_NOT_FOUND)";
     CONFLICT = 108, "the record's state does not allow it (other FAILED_PRECONDITION reasons)";
     INVALID = 109, "the server refused an argument (INVALID_ARGUMENT)";
-    UNAVAILABLE = 110, "the server could not be reached, or did not answer in time; once: nothing ran; begin: the key may be yours, and the same --attempt-id tells";
+    UNAVAILABLE = 110, "the server, or for schema and store the database, could not be reached, or did not answer in time; once: nothing ran; begin: the key may be yours, and the same --attempt-id tells";
     EXHAUSTED = 111, "the server has no room for the call (RESOURCE_EXHAUSTED)";
-    NOT_ALLOWED = 112, "the credential is missing, wrong, or not sufficient";
+    NOT_ALLOWED = 112, "the credential is missing, wrong, or not sufficient; for schema and store that of the database";
     VIOLATED = 113, "bench: a promise was found broken, or the run was not what was asked for";
+    SCHEMA = 114, "schema, store: the database's keyspace or its tables will not do; the message says what would";
     UNREPORTED = 120, "once: the command ran, or may have, but its outcome could not be stored";
     NOT_EXECUTABLE = 126, "once: the command could not be started; the key was released";
     NOT_FOUND_COMMAND = 127, "once: the command was not found; the key was released";

@@ -28,6 +28,8 @@ pub(crate) enum Failure {
     },
     /// A begin that may have been granted without its caller having learnt it.
     Unanswered { attempt_id: String, failure: Box<Self> },
+    /// A store that this command works on by itself.
+    Store { exit: Exit, cause: String },
     /// Arguments that fit each by itself, but not together.
     Usage(String),
     /// Something on this machine.
@@ -91,7 +93,7 @@ impl Failure {
         match self {
             Self::Unanswered { failure, .. } => failure.reason(),
             Self::Refused(refusal) => &refusal.reason,
-            Self::Unreachable { .. } | Self::Usage(_) | Self::Local(_) => "",
+            Self::Unreachable { .. } | Self::Store { .. } | Self::Usage(_) | Self::Local(_) => "",
         }
     }
 
@@ -104,7 +106,7 @@ impl Failure {
                 _ => false,
             },
             Self::Unreachable { .. } | Self::Unanswered { .. } => true,
-            Self::Usage(_) | Self::Local(_) => false,
+            Self::Store { .. } | Self::Usage(_) | Self::Local(_) => false,
         }
     }
 
@@ -125,6 +127,7 @@ impl Failure {
             Self::Refused(refusal) => refusal,
             Self::Unreachable { .. } => return Exit::UNAVAILABLE,
             Self::Unanswered { failure, .. } => return failure.exit(),
+            Self::Store { exit, .. } => return *exit,
             Self::Usage(_) => return Exit::USAGE,
             Self::Local(_) => return Exit::FAILED,
         };
@@ -172,7 +175,9 @@ impl fmt::Display for Failure {
                 "{failure}\n  the key may have been granted all the same: the same begin with --attempt-id \
                  {attempt_id} tells"
             ),
-            Self::Usage(problem) | Self::Local(problem) => f.write_str(problem),
+            Self::Usage(problem) | Self::Local(problem) | Self::Store { cause: problem, .. } => {
+                f.write_str(problem)
+            }
         }
     }
 }

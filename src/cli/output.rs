@@ -263,10 +263,10 @@ fn error_name(failure: &Failure) -> &str {
     match failure {
         Failure::Refused(refusal) if refusal.reason.is_empty() => "FAILED",
         Failure::Refused(refusal) => &refusal.reason,
-        Failure::Unreachable { .. } => "UNAVAILABLE",
+        Failure::Unreachable { .. } | Failure::Store { exit: Exit::UNAVAILABLE, .. } => "UNAVAILABLE",
         Failure::Unanswered { failure, .. } => error_name(failure),
         Failure::Usage(_) => "USAGE",
-        Failure::Local(_) => "FAILED",
+        Failure::Store { .. } | Failure::Local(_) => "FAILED",
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod banner;
 mod logging;
+mod opening;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,16 +15,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
+use self::opening::Opened;
 use super::config_command::ConfigArgs;
 use super::exit::Exit;
 use crate::clock::SystemClock;
-use crate::config::{Loaded, PolicyWatch, ServerConfig, StoreKind};
+use crate::config::{Loaded, PolicyWatch, ServerConfig, kept_too_long};
 use crate::coordinator::Coordinator;
 use crate::policies::Policies;
-use crate::server::{Listeners, Server};
-use crate::storage::Store;
-use crate::storage::embedded::EmbeddedStore;
-use crate::storage::memory::MemoryStore;
+use crate::server::{Listeners, Server, say_it_starts};
 use crate::sweep::Sweep;
 use crate::telemetry::KeyHash;
 
@@ -57,7 +56,7 @@ impl Serve {
         match runtime.block_on(serve(loaded)) {
             Ok(End::InOrder) => Exit::DONE,
             Ok(End::BeforeItServed) => {
-                // The store is still being opened, which nothing can interrupt but the end of the process.
+                // An embedded store may still be being opened, which nothing can interrupt but the end of the process.
                 runtime.shutdown_background();
                 Exit::DONE
             }
@@ -95,13 +94,19 @@ async fn serve(loaded: Loaded) -> Result<End, Stopped> {
     };
     let reload = Arc::new(Notify::new());
     let has_policy = config.policy.is_some();
-    let store = tokio::select! {
-        store = open_store(&config) => store?,
+    let opened = tokio::select! {
+        opened = opening::open(&config.store) => opened?,
+        () = say_it_starts(&listeners.operations, &config.limits) => return Err(Stopped),
         signal = signals.next_stopping(&reload, has_policy) => {
             info!(signal, "told to stop before the store was open; nothing was served");
             return Ok(End::BeforeItServed);
         }
     };
+    let Opened { store, longest_kept } = opened;
+    for warning in longest_kept.map(|longest| kept_too_long(&loaded.policies, longest)).into_iter().flatten()
+    {
+        warn!("{warning}");
+    }
     let policies = Arc::new(Policies::new(loaded.policies));
     let clock = Arc::new(SystemClock);
     let coordinator =
@@ -122,6 +127,7 @@ async fn serve(loaded: Loaded) -> Result<End, Stopped> {
             (config.clock_skew_allowance, config.limits.request_timeout),
             policies.clone(),
         );
+        let watch = watch.on_a_store_that_keeps(longest_kept);
         tasks.spawn(watch.run(reload.clone(), stop.clone()));
     }
 
@@ -154,28 +160,6 @@ async fn bind(setting: &str, address: SocketAddr) -> Result<TcpListener, Stopped
         error!(%error, %address, setting, "cannot listen there; another process may, or the address is not this machine's");
         Stopped
     })
-}
-
-async fn open_store(config: &ServerConfig) -> Result<Arc<dyn Store>, Stopped> {
-    match config.store {
-        StoreKind::Memory => {
-            warn!("records are in memory alone: they are gone when this process ends");
-            Ok(Arc::new(MemoryStore::new()))
-        }
-        StoreKind::Embedded => {
-            let settings = config.embedded.clone();
-            let directory = settings.directory.display().to_string();
-            // Opening reads the journal, which blocks.
-            let opened = tokio::task::spawn_blocking(move || EmbeddedStore::open(settings)).await;
-            match opened.map_err(|error| cannot("open the store", &error))? {
-                Ok(store) => Ok(Arc::new(store)),
-                Err(error) => {
-                    error!(%error, directory, "cannot open the embedded store");
-                    Err(Stopped)
-                }
-            }
-        }
-    }
 }
 
 fn cannot(what: &str, error: &dyn std::error::Error) -> Stopped {

@@ -11,9 +11,9 @@ use tracing_subscriber::filter::Targets;
 use super::layers::InForce;
 use super::policy_file::{Wait, read_policy};
 use super::problem::Problem;
-use super::settings::{Kind, Parsed, SETTINGS, Setting};
-use super::{LogFormat, Secret, ServerConfig, StoreKind};
-use crate::coordinator;
+use super::settings::{LEAST_KEY_HASH_SECRET, Parsed, SETTINGS};
+use super::{LogFormat, Secret, ServerConfig, StoreSettings};
+use crate::coordinator::{self, Poll};
 use crate::domain::PolicyRules;
 use crate::server::Limits;
 use crate::storage::embedded;
@@ -38,6 +38,14 @@ impl Effective {
         &self.0.get(key).unwrap_or_else(|| panic!("{key} is in SETTINGS with a default")).value
     }
 
+    pub(super) fn value(&self, key: &str) -> Option<&Parsed> {
+        self.0.get(key).map(|entry| &entry.value)
+    }
+
+    pub(super) fn is_set(&self, key: &str) -> bool {
+        self.0.contains_key(key)
+    }
+
     fn address(&self, key: &str) -> SocketAddr {
         match self.parsed(key) {
             Parsed::Address(address) => *address,
@@ -52,14 +60,14 @@ impl Effective {
         }
     }
 
-    fn length(&self, key: &str) -> Duration {
+    pub(super) fn length(&self, key: &str) -> Duration {
         match self.parsed(key) {
             Parsed::Length(length) => *length,
             _ => unreachable!("{key} is a length of time in SETTINGS"),
         }
     }
 
-    fn number(&self, key: &str) -> u64 {
+    pub(super) fn number(&self, key: &str) -> u64 {
         match self.parsed(key) {
             Parsed::Number(number) => *number,
             _ => unreachable!("{key} is a number in SETTINGS"),
@@ -67,11 +75,11 @@ impl Effective {
     }
 
     /// A number that fits whatever takes it, because its bounds in SETTINGS do.
-    fn fitting<N: TryFrom<u64>>(&self, key: &str) -> N {
+    pub(super) fn fitting<N: TryFrom<u64>>(&self, key: &str) -> N {
         N::try_from(self.number(key)).unwrap_or_else(|_| unreachable!("{key} is bounded in SETTINGS"))
     }
 
-    fn text(&self, key: &str) -> &str {
+    pub(super) fn text(&self, key: &str) -> &str {
         match self.parsed(key) {
             Parsed::Text(text) => text,
             _ => unreachable!("{key} is a text in SETTINGS"),
@@ -85,51 +93,56 @@ impl Effective {
         }
     }
 
-    fn path(&self, key: &str) -> Option<&PathBuf> {
+    pub(super) fn path(&self, key: &str) -> Option<&PathBuf> {
         match &self.0.get(key)?.value {
             Parsed::Path(path) => Some(path),
             _ => unreachable!("{key} is a path in SETTINGS"),
         }
     }
 
-    fn problem(&self, key: &'static str, value: Option<String>, problem: impl Into<String>) -> Problem {
+    pub(super) fn problem(
+        &self,
+        key: &'static str,
+        value: Option<String>,
+        problem: impl Into<String>,
+    ) -> Problem {
         let origin = self.0.get(key).map_or_else(|| "default".to_owned(), |entry| entry.origin.clone());
         Problem { origin, line: None, field: key.to_owned(), value, problem: problem.into() }
     }
 
     pub(super) fn key_hash_secret(&self, problems: &mut Vec<Problem>) -> Option<Secret> {
-        const KEY: &str = "key_hash_secret";
-        const FILE: &str = "key_hash_secret_file";
-        let direct = self.0.contains_key(KEY).then(|| Secret(self.text(KEY).to_owned()));
-        let Some(file) = self.path(FILE) else { return direct };
+        self.text_or_file("key_hash_secret", "key_hash_secret_file", LEAST_KEY_HASH_SECRET, problems)
+            .map(Secret)
+    }
+
+    /// The text of `key`, or what the file that `file_key` names holds.
+    pub(super) fn text_or_file(
+        &self,
+        key: &'static str,
+        file_key: &'static str,
+        least: usize,
+        problems: &mut Vec<Problem>,
+    ) -> Option<String> {
+        let direct = self.is_set(key).then(|| self.text(key).to_owned());
+        let Some(file) = self.path(file_key) else { return direct };
+        let mut refuse = |problem: String| {
+            let value = Some(format!("{:?}", file.display().to_string()));
+            problems.push(self.problem(file_key, value, problem));
+            None
+        };
         if direct.is_some() {
-            let problem = format!("is set as well as {KEY}; set one of them");
-            problems.push(self.problem(FILE, Some(format!("{:?}", file.display().to_string())), problem));
-            return None;
+            return refuse(format!("is set as well as {key}; set one of them"));
         }
         match std::fs::read_to_string(file) {
             Ok(text) => {
-                let secret = text.trim_end_matches(['\r', '\n']);
-                if secret.len() < Setting::LEAST_SECRET_BYTES {
-                    let problem = format!(
-                        "names a file of {} bytes; a secret needs at least {}",
-                        secret.len(),
-                        Setting::LEAST_SECRET_BYTES
-                    );
-                    problems.push(self.problem(
-                        FILE,
-                        Some(format!("{:?}", file.display().to_string())),
-                        problem,
-                    ));
-                    return None;
+                let text = text.trim_end_matches(['\r', '\n']);
+                if text.len() < least {
+                    let length = text.len();
+                    return refuse(format!("names a file of {length} bytes; {key} needs at least {least}"));
                 }
-                Some(Secret(secret.to_owned()))
+                Some(text.to_owned())
             }
-            Err(error) => {
-                let problem = format!("cannot be read: {error}");
-                problems.push(self.problem(FILE, Some(format!("{:?}", file.display().to_string())), problem));
-                None
-            }
+            Err(error) => refuse(format!("cannot be read: {error}")),
         }
     }
 
@@ -182,19 +195,32 @@ impl Effective {
         (rules, text)
     }
 
-    pub(super) fn config(&self, key_hash_secret: Option<Secret>) -> ServerConfig {
+    pub(super) fn embedded(&self) -> embedded::Settings {
+        embedded::Settings {
+            cache_bytes: self.number("embedded.cache_bytes"),
+            write_buffer_bytes: self.number("embedded.write_buffer_bytes"),
+            journal_bytes: self.number("embedded.journal_bytes"),
+            free_space_reserve_bytes: self.number("embedded.free_space_reserve_bytes"),
+            ..embedded::Settings::new(self.path("data_dir").cloned().unwrap_or_default())
+        }
+    }
+
+    /// Where records are kept; `None` where problems say why not.
+    pub(super) fn store(&self, problems: &mut Vec<Problem>) -> Option<StoreSettings> {
+        match self.text("store") {
+            "memory" => Some(StoreSettings::Memory),
+            "scylla" => self.scylla(problems).map(Box::new).map(StoreSettings::Scylla),
+            _ => Some(StoreSettings::Embedded(self.embedded())),
+        }
+    }
+
+    pub(super) fn config(&self, store: StoreSettings, key_hash_secret: Option<Secret>) -> ServerConfig {
+        let poll = matches!(store, StoreSettings::Scylla(_)).then(Poll::default);
         ServerConfig {
             listen: self.address("listen"),
             ops_listen: self.address("ops_listen"),
             insecure: self.flag("insecure"),
-            store: if self.text("store") == "memory" { StoreKind::Memory } else { StoreKind::Embedded },
-            embedded: embedded::Settings {
-                cache_bytes: self.number("embedded.cache_bytes"),
-                write_buffer_bytes: self.number("embedded.write_buffer_bytes"),
-                journal_bytes: self.number("embedded.journal_bytes"),
-                free_space_reserve_bytes: self.number("embedded.free_space_reserve_bytes"),
-                ..embedded::Settings::new(self.path("data_dir").cloned().unwrap_or_default())
-            },
+            store,
             policy: self.path("policy").cloned(),
             clock_skew_allowance: self.length("clock_skew_allowance"),
             key_hash_secret,
@@ -206,7 +232,7 @@ impl Effective {
                 replay_cache_max_age: self.length("replay_cache_max_age"),
                 recent_bytes: self.number("recent_bytes"),
                 settle_within: self.length("settle_within"),
-                poll: None,
+                poll,
             },
             limits: self.limits(),
         }
@@ -254,7 +280,7 @@ impl Effective {
             }
             let line = match self.0.get(setting.key) {
                 None => format!("# {name} is not set"),
-                Some(entry) if setting.kind == Kind::Secret => {
+                Some(entry) if setting.is_secret() => {
                     format!("# {name} is set, and hidden  # {}", entry.origin)
                 }
                 Some(entry) => format!("{name} = {}  # {}", entry.value.to_toml(setting), entry.origin),

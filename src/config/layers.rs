@@ -71,11 +71,13 @@ impl Layer {
             {
                 self.read_table(source, &format!("{key}."), inner, problems);
             } else {
-                let elsewhere =
-                    SETTINGS.iter().find(|setting| setting.key.rsplit('.').next() == key.rsplit('.').next());
-                let meant = match elsewhere {
-                    Some(setting) => format!("; did you mean {}?", setting.key),
-                    None => did_you_mean(name.get_ref(), names_beside(at)),
+                let field = |key: &str| key.rsplit('.').next().map(str::to_owned);
+                let elsewhere = SETTINGS.iter().map(|setting| setting.key);
+                let elsewhere: Vec<_> = elsewhere.filter(|known| field(known) == field(&key)).collect();
+                let meant = if elsewhere.is_empty() {
+                    did_you_mean(name.get_ref(), names_beside(at))
+                } else {
+                    format!("; did you mean {}?", elsewhere.join(" or "))
                 };
                 let known = listed(names_beside(at));
                 let problem = format!("is not a setting{meant} (known here: {known})");
@@ -116,7 +118,7 @@ impl Layer {
                 origin: source.name.to_owned(),
                 line: Some(line),
                 field: setting.key.to_owned(),
-                value: (setting.kind != Kind::Secret).then(|| source.written(span)),
+                value: (!setting.is_secret()).then(|| source.written(span)),
                 problem: format!("is {}; {right}", kind(value)),
             }),
         }
@@ -173,7 +175,7 @@ impl Layer {
     ) {
         if let Err(problem) = setting.parse(&text) {
             let value = match setting.kind {
-                Kind::Secret => None,
+                Kind::Secret(_) => None,
                 Kind::Flag | Kind::Count(..) => Some(text.escape_debug().to_string()),
                 _ => Some(format!("{text:?}")),
             };
@@ -187,10 +189,14 @@ impl Layer {
 }
 
 /// The fields of one table, by the names they have in it.
-fn names_beside(at: &str) -> impl Iterator<Item = &'static str> {
-    SETTINGS.iter().filter_map(move |setting| {
+fn names_beside(at: &str) -> Vec<&'static str> {
+    let names = SETTINGS.iter().filter_map(|setting| {
         setting.key.strip_prefix(at).map(|rest| rest.split_once('.').map_or(rest, |(table, _)| table))
-    })
+    });
+    let mut names: Vec<_> = names.collect();
+    // The fields of a table stand together.
+    names.dedup();
+    names
 }
 
 /// A variable that looks like a misspelt setting is a problem; any other is somebody else's, and worth a warning

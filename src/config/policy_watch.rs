@@ -10,7 +10,31 @@ use tracing::{error, info, warn};
 
 use super::policy_file::{Wait, read_policy};
 use super::problem::{Problem, Problems};
+use super::units::format_duration;
+use crate::domain::PolicyRules;
 use crate::policies::Policies;
+
+/// A sentence for each policy under which a row may have to be kept for longer than the store can.
+pub fn kept_too_long(rules: &PolicyRules, longest: Duration) -> Vec<String> {
+    let whole_days = |length: Duration| Duration::from_hours(length.as_secs() / 86_400 * 24);
+    let beyond = rules.all().filter(|in_force| in_force.policy.longest_kept() > longest);
+    beyond
+        .map(|in_force| {
+            let policy = &in_force.policy;
+            format!(
+                "policy of {}: a record may have to be kept for {} (max_retention = {}, unresolved_retention = {}, \
+                 max_lease = {}), and the database takes no more than {} now: what is asked to live longer is \
+                 forgotten then; lower them",
+                in_force.source,
+                format_duration(policy.longest_kept()),
+                format_duration(policy.max_retention),
+                format_duration(policy.unresolved_retention),
+                format_duration(policy.max_lease),
+                format_duration(whole_days(longest)),
+            )
+        })
+        .collect()
+}
 
 /// What a look at the file came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +56,8 @@ pub struct PolicyWatch {
     path: PathBuf,
     clock_skew_allowance: Duration,
     request_timeout: Duration,
+    /// The longest that the store keeps a row, where it has such a bound.
+    longest_kept: Option<Duration>,
     policies: Arc<Policies>,
     /// What was last put in force or refused.
     judged: Result<String, String>,
@@ -57,11 +83,18 @@ impl PolicyWatch {
             path,
             clock_skew_allowance,
             request_timeout,
+            longest_kept: None,
             policies,
             judged: Ok(text),
             refused: None,
             settling: None,
         }
+    }
+
+    /// The same, where the store keeps no row for longer.
+    #[must_use]
+    pub fn on_a_store_that_keeps(self, longest_kept: Option<Duration>) -> Self {
+        Self { longest_kept, ..self }
     }
 
     /// Looks every [`Self::INTERVAL`], and at once when `now` is notified, until `stop`.
@@ -119,8 +152,10 @@ impl PolicyWatch {
         match rules {
             Ok((rules, waits)) => {
                 self.refused = None;
+                let too_long = self.longest_kept.map(|longest| kept_too_long(&rules, longest));
                 self.policies.replace(rules);
-                for warning in Wait::warnings(&waits, self.request_timeout) {
+                let waits = Wait::warnings(&waits, self.request_timeout);
+                for warning in too_long.into_iter().flatten().chain(waits) {
                     warn!("{warning}");
                 }
                 info!(policy = %self.path.display(), "the policy file has changed and is in force");

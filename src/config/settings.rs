@@ -45,8 +45,13 @@ pub enum Kind {
     Count(u64, u64),
     /// Log levels: one for all, or some by target.
     Levels,
-    /// A text that is never shown, and never taken as a flag, where other processes would see it.
-    Secret,
+    /// A text.
+    Text,
+    /// Names or addresses of machines, each with a port or without, parted by commas.
+    Hosts,
+    /// A text that is never shown, and never taken as a flag, where other processes would see it; at least this many
+    /// bytes.
+    Secret(usize),
 }
 
 /// A setting's value, read.
@@ -58,6 +63,7 @@ pub(crate) enum Parsed {
     Length(Duration),
     Number(u64),
     Text(String),
+    Hosts(Vec<String>),
     /// As it was written, and as it is understood.
     Levels(String, Box<Targets>),
 }
@@ -73,6 +79,7 @@ impl Parsed {
             Self::Number(number) if matches!(setting.kind, Kind::Size(..)) => format_size(*number),
             Self::Number(number) => number.to_string(),
             Self::Text(text) | Self::Levels(text, _) => text.clone(),
+            Self::Hosts(hosts) => hosts.join(","),
         };
         match setting.kind {
             Kind::Flag | Kind::Count(..) => text,
@@ -81,6 +88,8 @@ impl Parsed {
     }
 }
 
+/// The shortest secret that makes hashes which nobody can undo by trying.
+pub(crate) const LEAST_KEY_HASH_SECRET: usize = 16;
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 const SECOND: Duration = Duration::from_secs(1);
 const YEAR: Duration = Duration::from_hours(365 * 24);
@@ -98,7 +107,12 @@ impl Setting {
 
     /// Its flag, without the dashes before it; none for a secret.
     pub fn flag(&self) -> Option<String> {
-        (self.kind != Kind::Secret).then(|| self.key.replace(['.', '_'], "-"))
+        (!self.is_secret()).then(|| self.key.replace(['.', '_'], "-"))
+    }
+
+    /// Whether nothing may show its value.
+    pub const fn is_secret(&self) -> bool {
+        matches!(self.kind, Kind::Secret(_))
     }
 
     /// The setting of that name.
@@ -142,17 +156,14 @@ impl Setting {
             Kind::Levels => {
                 parse_levels(text).map(|levels| Parsed::Levels(text.to_owned(), Box::new(levels)))
             }
-            Kind::Secret if text.len() < Self::LEAST_SECRET_BYTES => Err(format!(
-                "is {} bytes long; a secret needs at least {}",
-                text.len(),
-                Self::LEAST_SECRET_BYTES
-            )),
-            Kind::Secret => Ok(Parsed::Text(text.to_owned())),
+            Kind::Text if text.is_empty() => Err("is empty; write a text".to_owned()),
+            Kind::Hosts => parse_hosts(text).map(Parsed::Hosts),
+            Kind::Secret(least) if text.len() < least => {
+                Err(format!("is {} bytes long; a secret needs at least {least}", text.len()))
+            }
+            Kind::Text | Kind::Secret(_) => Ok(Parsed::Text(text.to_owned())),
         }
     }
-
-    /// The shortest secret that is taken.
-    pub(crate) const LEAST_SECRET_BYTES: usize = 16;
 
     /// What the setting takes, for people.
     pub(crate) const fn takes(&self) -> &'static str {
@@ -165,9 +176,32 @@ impl Setting {
             Kind::Size(..) => "SIZE",
             Kind::Count(..) => "NUMBER",
             Kind::Levels => "LEVEL",
-            Kind::Secret => "SECRET",
+            Kind::Text => "TEXT",
+            Kind::Hosts => "HOST[:PORT],…",
+            Kind::Secret(_) => "SECRET",
         }
     }
+}
+
+/// Reads hosts parted by commas. Whether a host is there is for the network to say.
+fn parse_hosts(text: &str) -> Result<Vec<String>, String> {
+    let host = |part: &str| {
+        let part = part.trim();
+        let (name, port) = match part.rsplit_once(':') {
+            // An IPv6 address has colons of its own; with a port it stands in brackets.
+            Some((name, port)) if !name.contains(':') || name.ends_with(']') => (name, Some(port)),
+            _ => (part, None),
+        };
+        let plain = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '[' | ']');
+        if name.is_empty() || !name.chars().all(plain) {
+            return Err(format!(r#"names no host in "{part}"; write some, such as "10.0.0.1,db-2:9042""#));
+        }
+        match port.map(str::parse::<u16>) {
+            Some(Err(_)) => Err(format!(r#"names no port in "{part}"; write one of 1 to 65535 after the :"#)),
+            _ => Ok(part.to_owned()),
+        }
+    };
+    text.split(',').map(host).collect()
 }
 
 /// Reads one level for all, and `target=level` for some, parted by commas.
@@ -214,19 +248,19 @@ settings! {
         "Where /livez and /readyz are answered, over HTTP.";
     "insecure": Kind::Flag, Some("false"),
         "Allows listening beyond loopback, although calls are neither encrypted nor authenticated.";
-    "store": Kind::Choice(&["embedded", "memory"]), Some("embedded"),
-        "Where records are kept: embedded (in data_dir, durable), or memory (gone when the server stops).";
+    "store": Kind::Choice(&["embedded", "scylla", "memory"]), Some("embedded"),
+        "Where records are kept: embedded (in data_dir, durable), scylla (in ScyllaDB or Apache Cassandra, shared by many servers), or memory (gone when the server stops).";
     "data_dir": Kind::Path, Some("./data"),
         "The directory of the embedded store. One server owns it at a time.";
     "policy": Kind::Path, None,
         "The policy file. Without one, the built-in defaults hold for everybody.";
     "clock_skew_allowance": Kind::Length(Duration::ZERO, Duration::from_mins(10)), Some("1s"),
         "How far the clocks of servers on one store may differ. A lease counts as over only this much after its end.";
-    "key_hash_secret": Kind::Secret, None,
+    "key_hash_secret": Kind::Secret(LEAST_KEY_HASH_SECRET), None,
         "Makes the hashes that stand for keys in logs comparable over restarts and servers. Without one, each start makes its own.";
     "key_hash_secret_file": Kind::Path, None,
         "A file that holds key_hash_secret.";
-    "log_level": Kind::Levels, Some("info,fjall=warn,lsm_tree=warn"),
+    "log_level": Kind::Levels, Some("info,fjall=warn,lsm_tree=warn,scylla=warn"),
         "What is logged: off, error, warn, info, debug or trace; also by target, such as info,semel=debug.";
     "log_format": Kind::Choice(&["human", "json"]), Some("human"),
         "How it is logged, on standard error.";
@@ -249,6 +283,38 @@ settings! {
         "How much journal may be on disk. A start reads it, so this bounds the time a start takes.";
     "embedded.free_space_reserve_bytes": Kind::Size(0, 1024 * TIB), Some("256MiB"),
         "Writes are refused while the file system has less room than this.";
+
+    "scylla.nodes": Kind::Hosts, None,
+        "Where to meet the database: some of its nodes, parted by commas, port 9042 unless one says otherwise. The others are learned from these.";
+    "scylla.datacenter": Kind::Text, None,
+        "The datacenter that this server is in: its nodes are spoken to. May be left out where the cluster has one alone.";
+    "scylla.keyspace": Kind::Text, Some("semel"),
+        "The keyspace that holds the tables; `semel schema apply` makes it.";
+    "scylla.user": Kind::Text, None,
+        "Who connects, where the database asks.";
+    "scylla.user_file": Kind::Path, None,
+        "A file that holds scylla.user, such as a mounted Kubernetes secret.";
+    "scylla.password": Kind::Secret(1), None,
+        "The password of scylla.user.";
+    "scylla.password_file": Kind::Path, None,
+        "A file that holds scylla.password.";
+    "scylla.tls_ca_file": Kind::Path, None,
+        "The certificates, in PEM form, of the authorities that sign the nodes' certificates. Without it, connections are not encrypted.";
+    "scylla.tls_certificate_file": Kind::Path, None,
+        "semel's own certificate in PEM form, where the nodes ask for one, with those between it and the authority.";
+    "scylla.tls_key_file": Kind::Path, None,
+        "The private key of scylla.tls_certificate_file, in PEM form.";
+    "scylla.connections_per_shard": Kind::Count(1, 1000), Some("1"),
+        "Connections to each shard of a ScyllaDB node, or to each Cassandra node.";
+    "scylla.connect_timeout": Kind::Length(Duration::from_millis(100), Duration::from_mins(5)), Some("5s"),
+        "How long a connection may take to be made.";
+    "scylla.request_timeout": Kind::Length(Duration::from_millis(100), Duration::from_mins(5)), Some("10s"),
+        "How long an answer of the database is awaited. It must exceed the database's own timeouts, so that its word is heard where it has one.";
+    "scylla.ordering": Kind::Choice(&["local_serial", "serial"]), Some("local_serial"),
+        "Where writes of one key are put in order: local_serial (within the datacenter: a key must be used in one alone), or serial (across all of them, at the price of their distance).";
+    "scylla.listing": Kind::Choice(&["unresolved", "open"]), Some("unresolved"),
+        "Which records List and the sweep can show: unresolved (those that nobody may rerun), or open (all that are not completed, at one more plain write for each Begin).";
+
     "limits.max_request_bytes": Kind::Size(4 * MIB, GIB), Some("4MiB"),
         "The largest request message.";
     "limits.max_response_bytes": Kind::Size(4 * MIB, GIB), Some("4MiB"),

@@ -28,6 +28,13 @@ pub struct Poll {
     pub longest: Duration,
 }
 
+impl Default for Poll {
+    /// For servers that share a database.
+    fn default() -> Self {
+        Self { first: Duration::from_millis(50), longest: Duration::from_secs(1) }
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::record::RECLAIM_GRACE;
 use super::time::PositiveDuration;
 
 /// Whether a key whose owner was lost may run again.
@@ -87,6 +88,15 @@ impl Policy {
             check(length <= Self::LONGEST, &format!("{name} must not exceed 3650d"));
         }
         problems
+    }
+
+    /// The longest that a row may have to be kept after it was written, whatever its callers ask for.
+    pub fn longest_kept(&self) -> Duration {
+        // A lease and a pause are waited out before an unknown outcome is kept for its own time.
+        let waited_for = self.max_lease.max(self.max_retry_after);
+        let unresolved = waited_for.saturating_add(self.unresolved_retention);
+        let released = self.max_retry_after.saturating_add(self.max_retention);
+        unresolved.max(released).saturating_add(RECLAIM_GRACE)
     }
 
     pub(super) fn granted_lease(&self, asked: Option<PositiveDuration>) -> Duration {

@@ -106,6 +106,11 @@ impl PolicyRules {
             .map_or(&self.defaults, |(_, _, in_force)| in_force)
     }
 
+    /// Every policy, and the one where no rule matches last.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<InForce>> {
+        self.rules.iter().map(|(_, _, in_force)| in_force).chain([&self.defaults])
+    }
+
     /// The policy where no rule matches.
     pub fn defaults(&self) -> &Arc<InForce> {
         &self.defaults

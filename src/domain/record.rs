@@ -15,7 +15,7 @@ use super::time::Timestamp;
 use super::traceparent::Traceparent;
 
 /// How long past its last use a row is kept so that its fence still counts.
-const RECLAIM_GRACE: Duration = Duration::from_hours(1);
+pub(super) const RECLAIM_GRACE: Duration = Duration::from_hours(1);
 
 /// Everything that is stored of a key.
 #[cfg_attr(

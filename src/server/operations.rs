@@ -20,7 +20,7 @@ use super::health::{Condition, Readiness};
 const MOST_CONNECTIONS: usize = 256;
 
 /// Serves whoever connects, until dropped. A connection has one request, and `time` for it and its answer.
-pub(super) async fn serve(listener: TcpListener, readiness: Readiness, time: Duration) {
+pub(super) async fn serve(listener: &TcpListener, readiness: Readiness, time: Duration) {
     let service = TowerToHyperService::new(routes(readiness));
     let mut http1 = Builder::new();
     http1.keep_alive(false);

@@ -286,6 +286,11 @@ fn sync_directories(directory: &Path) -> std::io::Result<()> {
 }
 
 impl EmbeddedStore {
+    /// Whether a store was ever opened in this directory.
+    pub fn is_in(directory: &Path) -> bool {
+        Engine::directory(directory).is_dir()
+    }
+
     /// Opens the store, or makes a new one where the directory is empty. This blocks: it reads the journal.
     pub fn open(settings: Settings) -> Result<Self, OpenError> {
         let directory = DataDirectory::take(&settings.directory)?;

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicI32, Ordering as Atomic};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use scylla::client::session::Session;
@@ -23,6 +24,7 @@ use crate::domain::{Clock, Interest, Key, Phase, Record, Timestamp};
 mod connect_error;
 mod errors;
 mod expiry;
+mod full_scan;
 mod hints;
 mod listing;
 mod place;
@@ -32,8 +34,10 @@ pub mod schema;
 mod session;
 mod settings;
 mod statements;
+mod tls;
 
 pub use connect_error::ConnectError;
+pub use full_scan::FullScan;
 pub use settings::{ClientCertificate, Credentials, Listing, Ordering, Settings, Tls};
 
 use hints::Hints;
@@ -108,6 +112,12 @@ impl ScyllaStore {
         let stop = CancellationToken::new();
         tokio::spawn(watch_schema(Arc::downgrade(&shared), stop.clone(), current.ends_in_2038));
         Ok(Self { shared, _watch: stop.drop_guard() })
+    }
+
+    /// The longest that the database keeps a row now.
+    pub fn longest_kept(&self) -> Duration {
+        let seconds = self.shared.longest_ttl.load(Atomic::Relaxed);
+        Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
     }
 
     /// How many requests were sent to the database so far, those that failed included.

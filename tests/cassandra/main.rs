@@ -12,13 +12,17 @@ use tokio::runtime::Runtime;
 
 mod cluster;
 mod conforming;
+mod copying;
 mod database;
 mod harness;
 mod listing;
 mod nodes;
+#[path = "../support/program.rs"]
+mod program;
 mod rows;
 mod schemas;
 mod secured;
+mod serving;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -57,6 +61,9 @@ const TESTS: &[Test] = &[
     test!(One, listing::settled_attempts_leave_no_hints),
     test!(One, listing::stale_hints_and_empty_hours_go),
     test!(One, listing::a_scan_misses_nothing_that_is_taken_over),
+    test!(One, copying::records_move_there_and_back),
+    test!(One, serving::servers_share_what_schema_apply_made),
+    test!(One, serving::a_server_waits_for_its_database_and_follows_it),
     test!(Three, harness::a_node_stands_still_dies_and_comes_back),
     test!(Three, nodes::chained_writes_survive_the_death_of_a_node),
     test!(Three, nodes::one_replica_among_three_nodes_is_warned_of),
@@ -64,6 +71,7 @@ const TESTS: &[Test] = &[
 
 fn main() -> ExitCode {
     harness::work_as_child();
+    copying::work_as_child();
     if std::env::args().any(|argument| argument == "--list") {
         for (name, _, _) in TESTS {
             println!("{name}: test");

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, SystemTime};
 
 use crate::cli::output::{shell_quoted, write_out};
-use crate::config::{ServerConfig, StoreKind};
+use crate::config::{ServerConfig, StoreSettings};
 use crate::domain::Timestamp;
 
 /// Where the server listens, ports settled.
@@ -16,9 +16,12 @@ pub(super) struct Addresses {
 
 /// Prints the start-up message on standard output.
 pub(super) fn print(config: &ServerConfig, addresses: Addresses, now: Timestamp) {
-    let records = match config.store {
-        StoreKind::Memory => "in memory alone".to_owned(),
-        StoreKind::Embedded => format!("in {}, durable", config.embedded.directory.display()),
+    let records = match &config.store {
+        StoreSettings::Memory => "in memory alone".to_owned(),
+        StoreSettings::Embedded(embedded) => format!("in {}, durable", embedded.directory.display()),
+        StoreSettings::Scylla(database) => {
+            format!("in the keyspace {} of a database that others may share, durable", database.keyspace)
+        }
     };
     let version = env!("CARGO_PKG_VERSION");
     let Addresses { grpc, operations } = addresses;

@@ -1,10 +1,11 @@
 //! Why the store does not open: what is wrong, with what value, and what to do.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use scylla::errors::{
     BrokenConnectionError, ConnectionError, ConnectionPoolError, ConnectionSetupRequestErrorKind, DbError,
-    ExecutionError, MetadataError, NewSessionError, PrepareError, SchemaAgreementError,
+    ExecutionError, MetadataError, NewSessionError, PrepareError, RequestAttemptError, SchemaAgreementError,
 };
 
 use super::errors::described;
@@ -74,6 +75,14 @@ pub enum ConnectError {
         /// What it said.
         cause: String,
     },
+    /// The role may not do what is needed.
+    #[error("{doing}: the database does not allow it to this user: {cause}; grant it, or name another user")]
+    NotAllowed {
+        /// What was tried.
+        doing: &'static str,
+        /// What was said.
+        cause: String,
+    },
     /// No node is in the datacenter.
     #[error("no node is in the datacenter '{wanted}'; the cluster has {present}; name one of these")]
     Datacenter {
@@ -92,14 +101,15 @@ pub enum ConnectError {
     },
     /// There is no such keyspace.
     #[error(
-        "there is no keyspace '{keyspace}'; correct its name, or make it and its tables with `semel schema apply`, giving \
-         a replication factor for each datacenter (the cluster has {present})"
+        "there is no keyspace '{keyspace}'; correct its name, or make it and its tables with `semel schema apply \
+         --scylla-keyspace {keyspace} --replication {}`, whose replication factors are yours to choose",
+        replication(.datacenters)
     )]
     NoKeyspace {
         /// Which was named.
         keyspace: String,
         /// The datacenters that there are.
-        present: String,
+        datacenters: BTreeSet<String>,
     },
     /// The keyspace has no replica where this server is.
     #[error(
@@ -113,7 +123,9 @@ pub enum ConnectError {
         datacenter: String,
     },
     /// The keyspace has no tables of semel's.
-    #[error("the keyspace '{keyspace}' has no tables of semel's; make them with `semel schema apply`")]
+    #[error(
+        "the keyspace '{keyspace}' has no tables of semel's; make them with `semel schema apply --scylla-keyspace {keyspace}`"
+    )]
     NoSchema {
         /// Which was named.
         keyspace: String,
@@ -121,7 +133,7 @@ pub enum ConnectError {
     /// The schema lacks what this semel needs.
     #[error(
         "the schema of the keyspace '{keyspace}' has number {found}, and this semel needs {needed}; run `semel schema \
-         apply` of this release"
+         apply --scylla-keyspace {keyspace}` of this release"
     )]
     SchemaTooOld {
         /// Which was named.
@@ -225,7 +237,13 @@ impl ConnectError {
     }
 
     pub(super) fn executing(doing: &'static str, error: &ExecutionError) -> Self {
-        Self::Database { doing, cause: described(error) }
+        let cause = described(error);
+        match error {
+            ExecutionError::LastAttemptError(RequestAttemptError::DbError(DbError::Unauthorized, _)) => {
+                Self::NotAllowed { doing, cause }
+            }
+            _ => Self::Database { doing, cause },
+        }
     }
 
     pub(super) fn preparing(error: &PrepareError) -> Self {
@@ -238,6 +256,12 @@ impl ConnectError {
             cause: format!("{error}; run it again when every node is up"),
         }
     }
+}
+
+/// Three replicas in each datacenter, as a flag takes it.
+fn replication(datacenters: &BTreeSet<String>) -> String {
+    let factors: Vec<_> = datacenters.iter().map(|name| format!("{name}=3")).collect();
+    if factors.is_empty() { "DATACENTER=3".to_owned() } else { factors.join(",") }
 }
 
 /// Whether a connection broke for TLS: the node may refuse our certificate only after the handshake seemed done.

@@ -88,6 +88,11 @@ pub fn print(keyspace: &str, replication: &Replication, database: &Database) -> 
     statements
 }
 
+/// Asks the cluster which database it is.
+pub async fn detect(settings: &Settings) -> Result<Database, ConnectError> {
+    Database::detect(&session::open(settings).await?.session).await
+}
+
 /// Looks at what is there, and refuses what this release cannot work with.
 pub async fn check(settings: &Settings) -> Result<State, ConnectError> {
     let connected = session::open(settings).await?;
@@ -107,7 +112,7 @@ pub async fn apply(settings: &Settings, replication: Option<&Replication>) -> Re
         let Some(replication) = replication else {
             return Err(ConnectError::NoKeyspace {
                 keyspace: settings.keyspace.clone(),
-                present: named(&connected.datacenters),
+                datacenters: connected.datacenters.clone(),
             });
         };
         if let Some(unknown) =
@@ -161,7 +166,7 @@ pub(super) async fn checked(
     let Some(replication) = schema.replication().await? else {
         return Err(ConnectError::NoKeyspace {
             keyspace: keyspace(),
-            present: named(&connected.datacenters),
+            datacenters: connected.datacenters.clone(),
         });
     };
     let nodes = connected.session.get_cluster_state();

@@ -1,13 +1,9 @@
 //! A session with the cluster, as this workload needs it.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, RootCertStore};
 use scylla::client::PoolSize;
 use scylla::client::SelfIdentity;
 use scylla::client::execution_profile::{ExecutionProfile, ExecutionProfileBuilder};
@@ -17,7 +13,8 @@ use scylla::policies::load_balancing::DefaultPolicy;
 use scylla::policies::retry::FallthroughRetryPolicy;
 
 use super::connect_error::ConnectError;
-use super::settings::{Settings, Tls};
+use super::settings::Settings;
+use super::tls;
 
 /// How long a connection may be silent before the node is asked for a sign of life, and how long that may take. A node
 /// that stands still then costs seconds; a busy one is not taken for dead.
@@ -40,7 +37,7 @@ pub(super) async fn open(settings: &Settings) -> Result<Connected, ConnectError>
     if settings.nodes.is_empty() {
         return Err(ConnectError::NoNodes);
     }
-    if !is_keyspace_name(&settings.keyspace) {
+    if !Settings::is_keyspace_name(&settings.keyspace) {
         return Err(ConnectError::KeyspaceName(settings.keyspace.clone()));
     }
     let mut profile = profile(settings).build().into_handle();
@@ -61,8 +58,8 @@ pub(super) async fn open(settings: &Settings) -> Result<Connected, ConnectError>
     if let Some(credentials) = &settings.credentials {
         builder = builder.user(&credentials.user, &credentials.password);
     }
-    if let Some(tls) = &settings.tls {
-        builder = builder.tls_context(Some(Arc::new(tls_config(tls)?)));
+    if let Some(files) = &settings.tls {
+        builder = builder.tls_context(Some(Arc::new(tls::config(files)?)));
     }
     #[cfg(feature = "test-support")]
     if !settings.translated.is_empty() {
@@ -112,52 +109,6 @@ pub(super) fn named(names: &BTreeSet<String>) -> String {
     names.iter().map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ")
 }
 
-fn is_keyspace_name(name: &str) -> bool {
-    name.len() <= 48
-        && name.starts_with(|first: char| first.is_ascii_alphabetic())
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-}
-
-fn tls_config(tls: &Tls) -> Result<ClientConfig, ConnectError> {
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates(&tls.ca)? {
-        roots
-            .add(certificate)
-            .map_err(|error| file(&tls.ca, format!("it holds no certificate of an authority: {error}")))?;
-    }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| ConnectError::Database { doing: "setting up TLS", cause: error.to_string() })?
-        .with_root_certificates(roots);
-    let Some(client) = &tls.client else { return Ok(config.with_no_client_auth()) };
-    let key = PrivateKeyDer::from_pem_file(&client.key).map_err(|error| {
-        file(&client.key, format!("no private key in PEM form can be read from it: {error}"))
-    })?;
-    config.with_client_auth_cert(certificates(&client.certificate)?, key).map_err(|error| {
-        file(
-            &client.certificate,
-            format!("it does not belong to the key in {}: {error}", client.key.display()),
-        )
-    })
-}
-
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, ConnectError> {
-    let unreadable = |error| file(path, format!("no certificate in PEM form can be read from it: {error}"));
-    let found: Vec<_> = CertificateDer::pem_file_iter(path)
-        .map_err(unreadable)?
-        .collect::<Result<_, _>>()
-        .map_err(unreadable)?;
-    if found.is_empty() {
-        return Err(file(path, "it holds no certificate in PEM form; it must hold at least one".to_owned()));
-    }
-    Ok(found)
-}
-
-fn file(path: &Path, problem: String) -> ConnectError {
-    ConnectError::TlsFile { path: path.to_owned(), problem }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -171,18 +122,6 @@ mod tests {
         assert!(wrong.contains("'c'") && wrong.contains("'a', 'b'"), "{wrong}");
         for names in [&["a", "b"][..], &[]] {
             assert!(matches!(datacenter(None, &present(names)), Err(ConnectError::DatacenterNeeded { .. })));
-        }
-    }
-
-    #[test]
-    fn names_of_keyspaces() {
-        let longest = "k".repeat(48);
-        for name in ["semel", "S1_x", longest.as_str()] {
-            assert!(is_keyspace_name(name), "{name}");
-        }
-        let too_long = "k".repeat(49);
-        for name in ["", "1a", "_a", "a-b", "a\"b", "a b", "é", too_long.as_str()] {
-            assert!(!is_keyspace_name(name), "{name}");
         }
     }
 }

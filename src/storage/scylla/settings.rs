@@ -61,6 +61,13 @@ impl Settings {
             translated: std::collections::HashMap::new(),
         }
     }
+
+    /// Whether every database takes this as a keyspace's name.
+    pub fn is_keyspace_name(name: &str) -> bool {
+        name.len() <= 48
+            && name.starts_with(|first: char| first.is_ascii_alphabetic())
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    }
 }
 
 /// A name and a password. The password is in no log and no error.
@@ -85,6 +92,13 @@ pub struct Tls {
     pub ca: PathBuf,
     /// semel's own certificate, where the nodes ask for one.
     pub client: Option<ClientCertificate>,
+}
+
+impl Tls {
+    /// What is wrong with each file, so that it can be said before anything connects.
+    pub fn problems(&self) -> Vec<(PathBuf, String)> {
+        super::tls::problems(self)
+    }
 }
 
 /// Files in PEM form.
@@ -140,4 +154,21 @@ pub enum Listing {
     Unresolved,
     /// All that are not completed or forgotten.
     Open,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_keyspaces() {
+        let longest = "k".repeat(48);
+        for name in ["semel", "S1_x", longest.as_str()] {
+            assert!(Settings::is_keyspace_name(name), "{name}");
+        }
+        let too_long = "k".repeat(49);
+        for name in ["", "1a", "_a", "a-b", "a\"b", "a b", "é", too_long.as_str()] {
+            assert!(!Settings::is_keyspace_name(name), "{name}");
+        }
+    }
 }
