@@ -10,15 +10,21 @@ use std::time::Instant;
 use cluster::Cluster;
 use tokio::runtime::Runtime;
 
+mod callers;
+#[path = "../support/server.rs"]
+mod calls;
 mod cluster;
 mod conforming;
 mod database;
 mod harness;
+mod history;
 mod listing;
 mod nodes;
+mod races;
 mod rows;
 mod schemas;
 mod secured;
+mod servers;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -42,6 +48,7 @@ macro_rules! test {
 /// In the order of their clusters, so that each cluster is started once.
 const TESTS: &[Test] = &[
     test!(None, harness::nodes_end_with_whoever_started_them),
+    test!(None, history::the_checker_finds_what_cannot_be),
     test!(None, secured::a_secured_cluster_is_used_and_mistakes_are_named),
     test!(One, conforming::a_store_on_a_node_conforms),
     test!(One, schemas::a_schema_is_applied_once),
@@ -60,6 +67,7 @@ const TESTS: &[Test] = &[
     test!(Three, harness::a_node_stands_still_dies_and_comes_back),
     test!(Three, nodes::chained_writes_survive_the_death_of_a_node),
     test!(Three, nodes::one_replica_among_three_nodes_is_warned_of),
+    test!(Three, races::callers_on_three_servers_race),
 ];
 
 fn main() -> ExitCode {
