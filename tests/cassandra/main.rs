@@ -15,7 +15,9 @@ mod callers;
 mod calls;
 mod cluster;
 mod conforming;
+mod costs;
 mod database;
+mod forged;
 mod harness;
 mod history;
 mod listing;
@@ -27,6 +29,7 @@ mod secured;
 mod servers;
 #[path = "../support/mod.rs"]
 mod support;
+mod wire;
 
 /// What a test needs running.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +70,9 @@ const TESTS: &[Test] = &[
     test!(Three, harness::a_node_stands_still_dies_and_comes_back),
     test!(Three, nodes::chained_writes_survive_the_death_of_a_node),
     test!(Three, nodes::one_replica_among_three_nodes_is_warned_of),
+    test!(Three, costs::calls_cost_what_they_must),
     test!(Three, races::callers_on_three_servers_race),
+    test!(Three, forged::forged_answers_deceive_nobody),
 ];
 
 fn main() -> ExitCode {
