@@ -21,8 +21,11 @@ mod forged;
 mod harness;
 mod history;
 mod listing;
+mod nemeses;
 mod nodes;
 mod races;
+#[path = "../support/raw.rs"]
+mod raw;
 mod rows;
 mod schemas;
 mod secured;
@@ -73,6 +76,7 @@ const TESTS: &[Test] = &[
     test!(Three, costs::calls_cost_what_they_must),
     test!(Three, races::callers_on_three_servers_race),
     test!(Three, forged::forged_answers_deceive_nobody),
+    test!(Three, nemeses::nothing_is_lost_while_nodes_die),
 ];
 
 fn main() -> ExitCode {
