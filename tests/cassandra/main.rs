@@ -13,6 +13,7 @@ use tokio::runtime::Runtime;
 mod callers;
 #[path = "../support/server.rs"]
 mod calls;
+mod clocks;
 mod cluster;
 mod conforming;
 mod costs;
@@ -75,6 +76,8 @@ const TESTS: &[Test] = &[
     test!(Three, nodes::one_replica_among_three_nodes_is_warned_of),
     test!(Three, costs::calls_cost_what_they_must),
     test!(Three, races::callers_on_three_servers_race),
+    test!(Three, clocks::clocks_within_the_allowance_leave_one_owner),
+    test!(Three, clocks::beyond_the_allowance_the_fence_protects),
     test!(Three, forged::forged_answers_deceive_nobody),
     test!(Three, nemeses::nothing_is_lost_while_nodes_die),
 ];
