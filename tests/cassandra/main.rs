@@ -19,6 +19,7 @@ mod conforming;
 mod costs;
 mod database;
 mod forged;
+mod formats;
 mod harness;
 mod history;
 mod listing;
@@ -78,6 +79,7 @@ const TESTS: &[Test] = &[
     test!(Three, races::callers_on_three_servers_race),
     test!(Three, clocks::clocks_within_the_allowance_leave_one_owner),
     test!(Three, clocks::beyond_the_allowance_the_fence_protects),
+    test!(Three, formats::two_releases_share_a_database),
     test!(Three, forged::forged_answers_deceive_nobody),
     test!(Three, nemeses::nothing_is_lost_while_nodes_die),
 ];
