@@ -10,6 +10,7 @@ use std::time::Instant;
 use cluster::Cluster;
 use tokio::runtime::Runtime;
 
+mod abandoned;
 mod callers;
 #[path = "../support/server.rs"]
 mod calls;
@@ -23,6 +24,8 @@ mod formats;
 mod harness;
 mod history;
 mod listing;
+#[path = "../support/log.rs"]
+mod log;
 mod nemeses;
 mod nodes;
 mod races;
@@ -79,6 +82,7 @@ const TESTS: &[Test] = &[
     test!(Three, races::callers_on_three_servers_race),
     test!(Three, clocks::clocks_within_the_allowance_leave_one_owner),
     test!(Three, clocks::beyond_the_allowance_the_fence_protects),
+    test!(Three, abandoned::what_a_dead_server_began_is_found),
     test!(Three, formats::two_releases_share_a_database),
     test!(Three, forged::forged_answers_deceive_nobody),
     test!(Three, nemeses::nothing_is_lost_while_nodes_die),
