@@ -10,21 +10,38 @@ use std::time::Instant;
 use cluster::Cluster;
 use tokio::runtime::Runtime;
 
+mod abandoned;
+mod callers;
+#[path = "../support/server.rs"]
+mod calls;
+mod clocks;
 mod cluster;
 mod conforming;
 mod copying;
+mod costs;
 mod database;
+mod forged;
+mod formats;
 mod harness;
+mod history;
 mod listing;
+#[path = "../support/log.rs"]
+mod log;
+mod nemeses;
 mod nodes;
 #[path = "../support/program.rs"]
 mod program;
+mod races;
+#[path = "../support/raw.rs"]
+mod raw;
 mod rows;
 mod schemas;
 mod secured;
+mod servers;
 mod serving;
 #[path = "../support/mod.rs"]
 mod support;
+mod wire;
 
 /// What a test needs running.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +63,7 @@ macro_rules! test {
 /// In the order of their clusters, so that each cluster is started once.
 const TESTS: &[Test] = &[
     test!(None, harness::nodes_end_with_whoever_started_them),
+    test!(None, history::the_checker_finds_what_cannot_be),
     test!(None, secured::a_secured_cluster_is_used_and_mistakes_are_named),
     test!(One, conforming::a_store_on_a_node_conforms),
     test!(One, schemas::a_schema_is_applied_once),
@@ -67,6 +85,14 @@ const TESTS: &[Test] = &[
     test!(Three, harness::a_node_stands_still_dies_and_comes_back),
     test!(Three, nodes::chained_writes_survive_the_death_of_a_node),
     test!(Three, nodes::one_replica_among_three_nodes_is_warned_of),
+    test!(Three, costs::calls_cost_what_they_must),
+    test!(Three, races::callers_on_three_servers_race),
+    test!(Three, clocks::clocks_within_the_allowance_leave_one_owner),
+    test!(Three, clocks::beyond_the_allowance_the_fence_protects),
+    test!(Three, abandoned::what_a_dead_server_began_is_found),
+    test!(Three, formats::two_releases_share_a_database),
+    test!(Three, forged::forged_answers_deceive_nobody),
+    test!(Three, nemeses::nothing_is_lost_while_nodes_die),
 ];
 
 fn main() -> ExitCode {

@@ -1,0 +1,121 @@
+//! What calls cost the database, counted where they pass: conditional writes and reads of the key.
+
+use semel::proto;
+use semel::proto::abort_request::Disposition;
+use semel::proto::begin_response::Decision;
+use semel::storage::metered::{CallOutcome, Operation};
+use tokio::runtime::Runtime;
+use tokio::task::JoinSet;
+
+use crate::calls::{abort, begin, complete, decision, replayed, started};
+use crate::cluster::Cluster;
+use crate::database::Database;
+use crate::servers::{Semel, Start};
+use crate::support;
+use crate::wire::{Asked, Wire};
+
+const fn cost(transactions: u64, reads: u64) -> Asked {
+    Asked { transactions, reads }
+}
+
+/// A call's name, what it cost, and the most reads that it may cost.
+type Bill = (&'static str, Asked, Asked);
+
+/// Each call costs what it must. Where a node was too slow to answer, the write was sent again, rightly; then another key
+/// is tried.
+pub(crate) fn calls_cost_what_they_must(cluster: &mut Cluster, runtime: &Runtime) {
+    runtime.block_on(async {
+        cluster.until_serving().await;
+        let database = Database::new(cluster).await;
+        let wire = Wire::before(&cluster.contact_points()).await;
+        let settings = wire.through(&database.settings);
+        let servers = [Start::on(&settings, 1).serve().await, Start::on(&settings, 2).serve().await];
+        let keys = support::size("SEMEL_COSTED_KEYS", 20);
+        let (mut calls, mut disturbed) = (0, 0);
+        for n in 0..keys {
+            let bills = loop {
+                let before = unknown(&servers);
+                let bills = bills(&wire, &servers, n, disturbed).await;
+                if unknown(&servers) == before {
+                    break bills;
+                }
+                disturbed += 1;
+                assert!(disturbed < 1000, "the nodes are too slow to count anything");
+            };
+            for (call, spent, allowed) in bills {
+                assert_eq!(spent.transactions, allowed.transactions, "{call}");
+                assert!(spent.reads <= allowed.reads, "{call}: {spent:?}");
+                calls += 1;
+            }
+        }
+        let spent = loop {
+            let before = unknown(&servers);
+            let spent = many_begin_one_key(&wire, &servers[0], &format!("hot {disturbed}")).await;
+            if unknown(&servers) == before {
+                break spent;
+            }
+            disturbed += 1;
+        };
+        assert!((1..=2).contains(&spent.transactions), "{spent:?}");
+        println!("{calls} calls; 1000 Begins of one key at once: {spent:?}; tried again: {disturbed}");
+        support::count("cassandra_costed_calls", calls);
+        drop(servers);
+        database.drop().await;
+    });
+}
+
+/// How many writes had to be sent again.
+fn unknown(servers: &[Semel]) -> u64 {
+    let unknown =
+        |server: &Semel| server.metered.calls(Operation::CompareAndPut, CallOutcome::OutcomeUnknown).count;
+    servers.iter().map(unknown).sum()
+}
+
+async fn bills(wire: &Wire, servers: &[Semel; 2], n: u64, trial: u32) -> Vec<Bill> {
+    let mut bills = Vec::new();
+    let [mut here, mut elsewhere] = servers.each_ref().map(Semel::client);
+    let name = &format!("costed {n} {trial}");
+    let mut before = wire.asked(name);
+    let mut bill = |call, allowed| {
+        bills.push((call, wire.asked_since(name, before), allowed));
+        before = wire.asked(name);
+    };
+    let first = started(here.begin(begin(name, 1)).await.expect("begun"));
+    bill("a fresh Begin", cost(1, 0));
+    here.abort(abort(name, 1, first.fence, Disposition::OutcomeUnknown)).await.expect("given up");
+    bill("an Abort on the server that did the Begin", cost(1, 0));
+    let retry = proto::BeginRequest { retry: true, ..begin(name, 2) };
+    let taken = started(elsewhere.begin(retry).await.expect("taken over"));
+    assert_eq!(taken.attempt, 2);
+    bill("a takeover by a retry", cost(1, 1));
+    elsewhere.complete(complete(name, 2, taken.fence, "done")).await.expect("completed");
+    bill("a Complete on the server that did the Begin", cost(1, 0));
+    for attempt in 3..6 {
+        replayed(elsewhere.begin(begin(name, attempt)).await.expect("replayed"));
+    }
+    bill("replays from the cache", cost(0, 0));
+
+    let name = &format!("costed elsewhere {n} {trial}");
+    let mut before = wire.asked(name);
+    let mut bill = |call, allowed| {
+        bills.push((call, wire.asked_since(name, before), allowed));
+        before = wire.asked(name);
+    };
+    let begun = started(here.begin(begin(name, 1)).await.expect("begun"));
+    bill("a fresh Begin", cost(1, 0));
+    elsewhere.complete(complete(name, 1, begun.fence, "done")).await.expect("completed");
+    bill("a Complete on another server", cost(1, 1));
+    bills
+}
+
+async fn many_begin_one_key(wire: &Wire, server: &Semel, name: &str) -> Asked {
+    let mut calls = JoinSet::new();
+    for attempt in 1..=1000 {
+        let (mut client, request) = (server.client(), begin(name, attempt));
+        calls.spawn(async move { decision(client.begin(request).await.expect("answered")) });
+    }
+    let decisions = calls.join_all().await;
+    let owns = |decision: &&Decision| matches!(decision, Decision::Started(_));
+    assert_eq!(decisions.iter().filter(owns).count(), 1);
+    wire.asked(name)
+}
