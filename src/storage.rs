@@ -18,6 +18,7 @@ pub mod memory;
 pub mod metered;
 pub mod record_codec;
 pub mod scylla;
+mod weight;
 
 /// Keeps one record per key and changes it only under a condition.
 ///

@@ -8,14 +8,14 @@ mod simulated;
 mod timed_store;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use fixtures::{TestClock, begin, key};
-use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
 use semel::coordinator::{BeginCall, CallError, Coordinator, Poll, Settings, in_key_order};
 use semel::domain::{
-    Begin, BeginAnswer, Fingerprint, Forget, Phase, Policy, PositiveDuration, Refusal, Renew,
+    Abort, Begin, BeginAnswer, CheckpointName, Clock, Detail, Disposition, Fence, Fingerprint, Forget, Phase,
+    Policy, PositiveDuration, Refusal, Renew, SaveCheckpoint, Timestamp,
 };
 use semel::storage::Store;
 use semel::storage::memory::MemoryStore;
@@ -23,6 +23,16 @@ use simulated::{MILLI, SECOND, Server, settle};
 use timed_store::{Faults, TimedStore};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+
+fn renew(fence: Fence) -> Renew {
+    let lease = PositiveDuration::new(50 * SECOND).ok();
+    Renew { fence, attempt_id: begin(0).attempt_id, lease }
+}
+
+fn save(fence: Fence) -> SaveCheckpoint {
+    let (name, value) = (CheckpointName::new("charged").unwrap(), b"ch_1"[..].into());
+    SaveCheckpoint { fence, attempt_id: begin(0).attempt_id, name, value }
+}
 
 #[tokio::test(start_paused = true)]
 async fn a_lifecycle_costs_two_writes_and_its_replay_nothing() {
@@ -111,9 +121,14 @@ async fn waiters_are_woken_by_the_completion_and_cost_nothing_meanwhile() {
             async move { server.begin_waiting("k", &begin(attempt), 20 * SECOND, None).await.unwrap() },
         );
     }
-    tokio::time::sleep(5 * SECOND).await;
+    tokio::time::sleep(SECOND).await;
     let (completed, cost) = server
         .cost(async {
+            tokio::time::sleep(5 * SECOND).await;
+            server.run("k", &renew(started.fence)).await.unwrap();
+            tokio::time::sleep(5 * SECOND).await;
+            server.run("k", &save(started.fence)).await.unwrap();
+            tokio::time::sleep(5 * SECOND).await;
             let completed = server.complete("k", 0, started.fence, "done").await;
             let began = Instant::now();
             for begun in waiters.join_all().await {
@@ -124,7 +139,100 @@ async fn waiters_are_woken_by_the_completion_and_cost_nothing_meanwhile() {
         })
         .await;
     completed.unwrap();
-    assert_eq!(cost, (0, 1), "the Complete's own write");
+    assert_eq!(cost, (0, 3), "the owner's own writes");
+}
+
+/// Counts how often it is asked, which every decision does once.
+#[derive(Debug)]
+struct CountingClock(Arc<TestClock>, AtomicUsize);
+
+impl Clock for CountingClock {
+    fn now(&self) -> Timestamp {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        self.0.now()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_tells_a_waiter_nothing_new_does_not_wake_it() {
+    let clock = Arc::new(CountingClock(TestClock::new(Duration::ZERO), AtomicUsize::new(0)));
+    let store = TimedStore::new(Arc::new(MemoryStore::new()), MILLI, 1, Faults::default());
+    let coordinator = Coordinator::new(store.clone(), clock.clone(), 1, Settings::default());
+    let policy = Policy { max_wait: 60 * SECOND, ..Policy::default() };
+    let server = Server { coordinator: Arc::new(coordinator), store, policy };
+    let fence = server.start("k", 0).await.fence;
+    let mut waiters = JoinSet::new();
+    for attempt in 1..=1000 {
+        let server = server.share();
+        waiters.spawn(async move { server.begin_waiting("k", &begin(attempt), 60 * SECOND, None).await });
+    }
+    tokio::time::sleep(SECOND).await;
+    let asked = || clock.1.load(Ordering::Relaxed);
+    let before = asked();
+    server.run("k", &renew(fence)).await.unwrap();
+    server.run("k", &save(fence)).await.unwrap();
+    server.store.set_faults(Faults { unavailable: 100, ..Faults::default() });
+    let refused = server.complete("k", 0, fence, "done").await;
+    assert_eq!(refused, Err(CallError::StoreUnavailable));
+    settle().await;
+    assert!(asked() - before < 20, "{} decisions for three calls", asked() - before);
+    // The lease is longer than they were told first: they find so by themselves, without a store call.
+    let ((), cost) = server.cost(tokio::time::sleep(35 * SECOND)).await;
+    assert_eq!((waiters.len(), cost), (1000, (0, 0)));
+    assert!(waiters.try_join_next().is_none(), "everyone still waits");
+    server.store.set_faults(Faults::default());
+    server.complete("k", 0, fence, "done").await.unwrap();
+    for begun in waiters.join_all().await {
+        assert!(matches!(begun.unwrap().answer, BeginAnswer::Replayed(_)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_waiter_takes_over_at_the_end_of_a_pause() {
+    for poll in [None, Some(Poll { first: 50 * MILLI, longest: SECOND })] {
+        let server = Server::with(Settings { poll, ..Settings::default() }, Faults::default());
+        let fence = server.start("k", 1).await.fence;
+        let (disposition, detail) = (Disposition::Release, Detail::default());
+        let (attempt_id, retry_after) = (begin(1).attempt_id, 5 * SECOND);
+        server.run("k", &Abort { fence, attempt_id, disposition, detail, retry_after }).await.unwrap();
+        let began = Instant::now();
+        let held = server.begin_waiting("k", &begin(2), 2 * SECOND, None).await.unwrap();
+        assert!(matches!(held.answer, BeginAnswer::InProgress(running) if running.backing_off()));
+        let begun = server.begin_waiting("k", &begin(3), 20 * SECOND, None).await.unwrap();
+        assert!(matches!(begun.answer, BeginAnswer::Started(started) if started.attempt == 2));
+        let took = began.elapsed();
+        assert!(took >= 4990 * MILLI && took < 5100 * MILLI, "{took:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_age_of_what_is_cached_counts_from_the_beginning_of_its_read() {
+    let memory: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let elsewhere = Server::on(memory.clone(), 1, Duration::ZERO, Settings::default(), Faults::default());
+    let fence = elsewhere.start("k", 1).await.fence;
+    elsewhere.complete("k", 1, fence, "done").await.unwrap();
+    let store = TimedStore::new(memory, 20 * SECOND, 2, Faults::default());
+    let coordinator = Coordinator::new(store.clone(), TestClock::new(Duration::ZERO), 2, Settings::default());
+    let slow = Server { coordinator: Arc::new(coordinator), store, policy: Policy::default() };
+    let began = Instant::now();
+    assert!(matches!(slow.begin_again("k", &begin(2)).await, Ok(BeginAnswer::Replayed(_))));
+    assert!(began.elapsed() >= 10 * SECOND);
+    let (_, cost) = slow.cost(slow.begin("k", &begin(3))).await;
+    assert_eq!(cost, (0, 0));
+    tokio::time::sleep_until(began + 31 * SECOND).await;
+    let (_, cost) = slow.cost(slow.begin("k", &begin(4))).await;
+    assert_eq!(cost, (1, 0), "it was read more than thirty seconds ago");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_largest_result_is_cached_where_a_few_of_them_fit() {
+    let server =
+        Server::with(Settings { replay_cache_bytes: 8 << 20, ..Settings::default() }, Faults::default());
+    let fence = server.start("k", 1).await.fence;
+    server.complete("k", 1, fence, &"x".repeat(3 << 20)).await.unwrap();
+    let (answer, cost) = server.cost(server.begin("k", &begin(2))).await;
+    assert!(matches!(answer, Ok(BeginAnswer::Replayed(r)) if r.result.payload.len() == 3 << 20));
+    assert_eq!(cost, (0, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -250,30 +358,6 @@ async fn a_drain_answers_who_waits() {
     let begun = server.begin_waiting("k", &begin(3), 20 * SECOND, None).await.unwrap();
     assert!(matches!(begun.answer, BeginAnswer::InProgress(_)));
     assert!(began.elapsed() < 10 * MILLI);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_call_cancelled_in_the_middle_leaves_its_whole_effect_and_wakes_who_waits() {
-    let server = Server::new();
-    let started = server.start("k", 1).await;
-    let waiter = {
-        let server = server.share();
-        tokio::spawn(async move { server.begin_waiting("k", &begin(2), 20 * SECOND, None).await })
-    };
-    tokio::time::sleep(SECOND).await;
-    let complete = {
-        let server = server.share();
-        tokio::spawn(async move { server.complete("k", 1, started.fence, "done").await })
-    };
-    while server.store.calls().1 < 2 {
-        tokio::task::yield_now().await;
-    }
-    complete.abort();
-    assert!(complete.await.unwrap_err().is_cancelled());
-    let began = Instant::now();
-    let begun = waiter.await.unwrap().unwrap();
-    assert!(matches!(begun.answer, BeginAnswer::Replayed(r) if r.result.payload == "done"));
-    assert!(began.elapsed() < 100 * MILLI, "woken, not timed out");
 }
 
 #[tokio::test(start_paused = true)]
@@ -407,108 +491,4 @@ async fn batches_keep_the_order_of_items_and_of_each_key() {
         assert!(of_key.is_sorted(), "items of one key run in order");
     }
     assert!(!trace.is_sorted(), "different keys run side by side");
-}
-
-/// Two servers with clocks apart on one faulty store, callers that crash, pause and repeat: everything that
-/// callers were told, in order.
-async fn history(seed: u64) -> (Vec<String>, [usize; 4]) {
-    let memory: Arc<dyn Store> = Arc::new(MemoryStore::new());
-    let faults = Faults { unavailable: 5, applied_unsaid: 25, lost: 25 };
-    let settings = Settings {
-        poll: Some(Poll { first: 20 * MILLI, longest: 200 * MILLI }),
-        settle_within: 20 * MILLI,
-        ..Settings::default()
-    };
-    let servers: Vec<_> = [(0, Duration::ZERO), (1, 900 * MILLI)]
-        .into_iter()
-        .map(|(n, ahead)| Server::on(memory.clone(), seed * 2 + n, ahead, settings.clone(), faults))
-        .collect();
-    let told = Arc::new(std::sync::Mutex::new(Vec::new()));
-    let mut callers = JoinSet::new();
-    for caller in 0..20_u64 {
-        let servers: Vec<_> = servers.iter().map(Server::share).collect();
-        let told = told.clone();
-        let mut random = StdRng::seed_from_u64(seed * 1000 + caller);
-        callers.spawn(async move {
-            for round in 0..10_u64 {
-                tokio::time::sleep(MILLI * random.random_range(0..50)).await;
-                let name = format!("k{}", random.random_range(0..30));
-                let attempt = u128::from(caller * 100 + round);
-                let server = &servers[random.random_range(0..2)];
-                let lease = PositiveDuration::new(random.random_range(100..400) * MILLI).unwrap();
-                let begin = Begin { lease: Some(lease), ..begin(attempt) };
-                let sent = Instant::now();
-                let answer = server.begin_waiting(&name, &begin, 100 * MILLI, None).await;
-                let waited = answer.as_ref().map(|begun| begun.waited).unwrap_or_default();
-                let answer = answer.map(|begun| begun.answer);
-                told.lock().unwrap().push(format!("{:?} {caller} {name} {answer:?}", sent.elapsed()));
-                let Ok(BeginAnswer::Started(started)) = answer else { continue };
-                let owned_until = sent + waited + started.lease;
-                tokio::time::sleep(MILLI * random.random_range(0..600)).await;
-                let report = match random.random_range(0..4) {
-                    0 => continue,
-                    1 => {
-                        let renew = Renew { fence: started.fence, attempt_id: begin.attempt_id, lease: None };
-                        let renewed = server.coordinator.run(&key(&name), &renew, &server.policy, None).await;
-                        format!("renewed {renewed:?}")
-                    }
-                    _ => {
-                        let server = &servers[random.random_range(0..2)];
-                        let payload = format!("{caller}/{round}");
-                        let completed = server.complete(&name, attempt, started.fence, &payload).await;
-                        format!("completed {:?} in time {}", completed, Instant::now() < owned_until)
-                    }
-                };
-                told.lock().unwrap().push(format!("{caller} {name} {report}"));
-            }
-        });
-    }
-    callers.join_all().await;
-    let told = Arc::try_unwrap(told).unwrap().into_inner().unwrap();
-    let met = ["Started", "Replayed", "superseded: true", "StoreOutcomeUnknown"]
-        .map(|what| told.iter().filter(|line| line.contains(what)).count());
-    (told, met)
-}
-
-fn run_history(seed: u64) -> (Vec<String>, [usize; 4]) {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    runtime.block_on(history(seed))
-}
-
-#[test]
-fn one_seed_gives_one_history() {
-    let mut met = [0; 4];
-    let mut differ = 0;
-    for seed in 0..30 {
-        let (first, counts) = run_history(seed);
-        let (second, _) = run_history(seed);
-        assert_eq!(first, second, "seed {seed}");
-        differ += usize::from(first != run_history(seed + 1000).0);
-        for (met, count) in met.iter_mut().zip(counts) {
-            *met += count;
-        }
-        one_owner_at_a_time(seed, &first);
-    }
-    assert_eq!(differ, 30, "other seeds give other histories");
-    let least = [500, 500, 20, 20];
-    assert!(met.iter().zip(least).all(|(met, least)| *met >= least), "met {met:?}, wanted {least:?}");
-}
-
-/// Each key completes at most once at a time, and a fence is granted to one attempt alone.
-fn one_owner_at_a_time(seed: u64, told: &[String]) {
-    let mut owners = std::collections::BTreeMap::new();
-    for line in told.iter().filter(|line| line.contains("Started(")) {
-        let words: Vec<_> = line.split(' ').collect();
-        let fence = line.split("Fence(").nth(1).unwrap().split(')').next().unwrap();
-        let before = owners.insert((words[2].to_owned(), fence.to_owned()), words[1].to_owned());
-        assert!(before.is_none_or(|owner| owner == words[1]), "seed {seed}: two callers hold fence {fence}");
-    }
-    let mut payloads = std::collections::BTreeMap::new();
-    for line in told.iter().filter(|line| line.contains("Replayed(")) {
-        let name = line.split(' ').nth(2).unwrap().to_owned();
-        let fence = line.split("Fence(").nth(1).unwrap().split(')').next().unwrap().to_owned();
-        let first = payloads.entry(name).or_insert_with(|| fence.clone());
-        assert_eq!(*first, fence, "seed {seed}: two completions of one key are replayed");
-    }
 }

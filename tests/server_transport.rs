@@ -1,18 +1,19 @@
 //! What holds for every call: health, reflection, draining, panics, and errors that are not semel's own.
 
 mod support {
+    pub(crate) mod log;
     pub(crate) mod raw;
     pub(crate) mod scripted_store;
     pub(crate) mod server;
 }
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 use prost::Message;
 use semel::proto;
 use semel::server::Limits;
+use support::log;
 use support::raw::RawClient;
 use support::scripted_store::{Script, ScriptedStore};
 use support::server::*;
@@ -275,13 +276,8 @@ async fn an_idle_server_stops_at_once() {
 /// A call that panics is a bug of ours: its caller learns an id, the log has the same one.
 #[tokio::test]
 async fn a_panic_is_answered_logged_and_survived() {
-    let log = Arc::new(std::sync::Mutex::new(Vec::new()));
-    let writer = {
-        let log = log.clone();
-        move || LogWriter(log.clone())
-    };
-    let subscriber = tracing_subscriber::fmt().with_writer(writer).with_ansi(false).finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let log = log::Log::default();
+    let _guard = log.capture();
 
     let store = ScriptedStore::new();
     let server = Start::on(store.clone()).serve().await;
@@ -296,21 +292,8 @@ async fn a_panic_is_answered_logged_and_survived() {
         .and_then(|info| info.metadata.get("id").cloned())
         .expect("an id");
     assert!(error.message().contains(&id));
-    let logged = String::from_utf8(log.lock().unwrap().clone()).unwrap();
+    let logged = log.text();
     assert!(logged.lines().any(|line| line.contains(&id) && line.contains("ERROR")), "{logged}");
     store.play(Script::Work);
     started(client.begin(begin("k", 1)).await.unwrap());
-}
-
-struct LogWriter(Arc<std::sync::Mutex<Vec<u8>>>);
-
-impl std::io::Write for LogWriter {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
 }

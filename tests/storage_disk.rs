@@ -4,12 +4,13 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use semel::domain::{Policy, Timestamp};
 use semel::storage::conformance::{Samples, key};
-use semel::storage::embedded::{DirectoryError, EmbeddedStore, OpenError, Settings};
+use semel::storage::embedded::{DirectoryError, EmbeddedStore, OpenError, Part, Settings};
 use semel::storage::{Freshness, Put, Scan, Scope, Store, StoreError, Versioned, Write, WriteId};
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -52,6 +53,15 @@ impl SmallDisk {
         while self.free() >= left + 4096 {
             filler.write_all(&page).expect("there is room");
         }
+    }
+
+    /// Lets no more files be made than there are, or as many as anybody wants.
+    fn limit_files(&self, limited: bool) {
+        let stat = nix::sys::statvfs::statvfs(self.0.path()).expect("the file system");
+        let files = if limited { stat.files() - stat.files_free() } else { 100_000 };
+        let options = format!("remount,nr_inodes={files}");
+        let status = Command::new("mount").args(["-o", &options]).arg(self.0.path()).status();
+        assert!(status.is_ok_and(|status| status.success()), "the tmpfs is remounted");
     }
 
     fn make_room(&self) {
@@ -102,6 +112,16 @@ async fn until_applied(store: &EmbeddedStore, write: &Write) {
         }
     };
     tokio::time::timeout(Duration::from_mins(1), applied).await.expect("writes resume by themselves");
+}
+
+/// Waits for what happens by itself; fails after a time that only a hang can take.
+async fn until(happened: impl Fn() -> bool) {
+    let happened = async {
+        while !happened() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_mins(1), happened).await.expect("it happens by itself");
 }
 
 async fn until_well(store: &EmbeddedStore) {
@@ -255,6 +275,165 @@ async fn a_disk_that_fills_up_under_writes_loses_nothing_acknowledged_and_recove
     for write in &acknowledged {
         is_there(&store, write).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_directory_that_takes_no_more_files_refuses_writes_and_serves_reads_until_it_does() {
+    let log = Log::of_process();
+    let disk = SmallDisk::mount("size=256m");
+    let settings =
+        Settings { write_buffer_bytes: MIB, free_space_reserve_bytes: 0, ..Settings::new(disk.data()) };
+    let store = EmbeddedStore::open(settings.clone()).expect("the store opens");
+    let mut acknowledged = Vec::new();
+    for n in 0..10 {
+        let write = write_of(n, 50_000);
+        assert_eq!(store.compare_and_put(&write).await.expect("written"), Put::Applied);
+        acknowledged.push(write);
+    }
+    disk.limit_files(true);
+    // There is room for bytes. But the engine's next table is a new file, and so is a copy of the journal.
+    let mut n = 10;
+    let failed = loop {
+        let write = write_of(n, 50_000);
+        n += 1;
+        assert!(n < 2000, "the engine needs a file");
+        match store.compare_and_put(&write).await {
+            Ok(Put::Applied) => acknowledged.push(write),
+            Ok(Put::Conflict(_)) => panic!("the key is new"),
+            Err(_) => break write,
+        }
+    };
+    until(|| log.holds(&["ERROR", "takes no more writes"])).await;
+    until(|| log.holds(&["WARN", "cannot be reopened yet", "probe.copy", "No space left on device"])).await;
+    assert!(disk.free() > 64 * MIB);
+    for n in 10_000..10_010 {
+        let refused = store.compare_and_put(&write_of(n, 100)).await;
+        assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+    }
+    store.ping().await.expect_err("it says that writes do not work");
+    for write in &acknowledged {
+        is_there(&store, write).await;
+    }
+    assert!(count(&store).await >= acknowledged.len());
+    assert_eq!(store.stats().reopened, 0);
+
+    disk.limit_files(false);
+    until_applied(&store, &failed).await;
+    until_well(&store).await;
+    acknowledged.push(failed);
+    for write in &acknowledged {
+        is_there(&store, write).await;
+    }
+    assert!(store.stats().reopened >= 1);
+    assert!(!disk.data().join("engine").join("probe.copy").exists());
+    drop(store);
+    let store = EmbeddedStore::open(settings).expect("the store opens");
+    for write in &acknowledged {
+        is_there(&store, write).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_on_a_full_disk_opens_serves_reads_and_takes_writes_once_there_is_room() {
+    let log = Log::of_process();
+    let disk = SmallDisk::mount("size=64m");
+    for reserve in [0, 8 * MIB] {
+        let settings = Settings {
+            write_buffer_bytes: MIB,
+            free_space_reserve_bytes: reserve,
+            ..Settings::new(disk.data())
+        };
+        let store = EmbeddedStore::open(settings.clone()).expect("the store opens");
+        let writes: Vec<_> = (reserve..reserve + 50).map(|n| write_of(n, 20_000)).collect();
+        for write in &writes {
+            assert_eq!(store.compare_and_put(write).await.expect("written"), Put::Applied);
+        }
+        drop(store);
+        disk.fill(0);
+        let store = EmbeddedStore::open(settings.clone()).expect("a full disk is no reason not to read");
+        assert!(log.holds(&["WARN", "no room to copy the journal", &disk.data().display().to_string()]));
+        for write in &writes {
+            is_there(&store, write).await;
+        }
+        // Without a reserve, the disk may be found full by the write itself.
+        let more = write_of(reserve + 50, 200_000);
+        store.compare_and_put(&more).await.expect_err("the disk is full");
+        let refused = store.compare_and_put(&write_of(reserve + 51, 200_000)).await;
+        assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+        for write in &writes {
+            is_there(&store, write).await;
+        }
+
+        disk.make_room();
+        until_applied(&store, &more).await;
+        drop(store);
+        let store = EmbeddedStore::open(settings).expect("the store opens");
+        for write in writes.iter().chain([&more]) {
+            is_there(&store, write).await;
+        }
+    }
+}
+
+/// A journal is given back once every part was flushed past it. Of a part whose last entries were all removals,
+/// compaction leaves nothing that says so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_old_journal_is_removed_though_the_index_of_open_records_was_compacted_to_nothing() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let settings = Settings {
+        write_buffer_bytes: 4 * MIB,
+        // Or the engine flushes everything itself as soon as there is a second journal.
+        journal_bytes: 1024 * MIB,
+        free_space_reserve_bytes: 0,
+        ..Settings::new(directory.path())
+    };
+    let store = Arc::new(EmbeddedStore::open(settings).expect("the store opens"));
+    let journals = || {
+        let files = fs::read_dir(directory.path().join("engine")).expect("the engine's directory");
+        let paths = files.map(|file| file.expect("an entry").path());
+        paths.filter(|path| path.extension().is_some_and(|it| it == "jnl")).count()
+    };
+    // The same key each time: tables that share none are not merged, only moved.
+    let version = AtomicU64::new(0);
+    let open_and_settle = async || {
+        for record in [Samples::in_progress(0), Samples::completed(0)] {
+            let before = version.fetch_add(1, Ordering::Relaxed);
+            let record = Arc::new(record);
+            let versioned = |version| Versioned {
+                write_id: WriteId(Uuid::from_u64_pair(3, version)),
+                record: Arc::clone(&record),
+            };
+            let replaced = (before > 0).then(|| versioned(before));
+            let write = Write::new(key("t", 0), replaced.as_ref(), versioned(before + 1), &Policy::default());
+            assert_eq!(store.compare_and_put(&write).await.expect("written"), Put::Applied);
+        }
+    };
+    let flush = async |part| {
+        let store = Arc::clone(&store);
+        let flushed = tokio::task::spawn_blocking(move || store.flush(part));
+        flushed.await.expect("no panic").expect("flushed");
+    };
+    open_and_settle().await;
+    let loader = Arc::clone(&store);
+    let loaded = tokio::task::spawn_blocking(move || {
+        let records = (1000..2500).map(|n| {
+            let Write { key, write_id, next, .. } = write_of(n, 60_000);
+            (key, Versioned { write_id, record: next })
+        });
+        loader.load(records).expect("loaded")
+    });
+    assert_eq!(loaded.await.expect("no panic"), 1500);
+    until(|| journals() == 2).await;
+    // The first is moved down; the next four are merged with it, and leave nothing to keep.
+    for _ in 1..5 {
+        flush(Part::Open).await;
+        open_and_settle().await;
+    }
+    flush(Part::Open).await;
+    until(|| store.unmerged(Part::Open) == 0).await;
+    for part in [Part::Open, Part::Records, Part::Reclaim] {
+        flush(part).await;
+    }
+    until(|| journals() == 1).await;
 }
 
 fn refusal(directory: &Path) -> String {

@@ -146,8 +146,7 @@ async fn a_store_that_holds_a_write_does_not_hold_its_caller() {
     for allowed in [20 * MILLI, 100 * MILLI, SECOND, 10 * SECOND, 60 * SECOND] {
         let scene = Scene::new();
         let gate = Gate::new();
-        // The first send, and the one that goes on without the caller.
-        scene.store.inject_times(PUT, Fault::HeldBefore(gate.clone()), 2);
+        scene.store.inject(PUT, Fault::HeldBefore(gate.clone()));
         let began = Instant::now();
         let call = timeout_at(began + allowed, scene.begin(1, Some(began + allowed)));
         let answer = call.await.expect("it is answered while its caller listens");
@@ -156,10 +155,7 @@ async fn a_store_that_holds_a_write_does_not_hold_its_caller() {
         let expected = (allowed / 10).clamp(50 * MILLI, 500 * MILLI).min(allowed / 2);
         assert!(left + 2 * MILLI >= expected, "{left:?} of {allowed:?} are left for the answer's way");
         assert!(left <= expected, "and no more: {left:?} of {allowed:?}");
-        gate.arrival().await;
-        gate.arrival().await;
         gate.open();
-        // The write goes on by itself; whoever comes next takes its turn beside it.
         let same = scene.start(1).await;
         assert_eq!(
             (same.attempt, scene.kept().await.fence),
@@ -171,7 +167,7 @@ async fn a_store_that_holds_a_write_does_not_hold_its_caller() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_complete_that_the_store_holds_is_done_in_the_background_and_wakes_who_waits() {
+async fn a_complete_that_the_store_holds_wakes_who_waits_though_its_caller_has_its_answer() {
     let scene = Scene::new();
     let fence = scene.start(1).await.fence;
     let waiter = tokio::spawn({
@@ -185,7 +181,8 @@ async fn a_complete_that_the_store_holds_is_done_in_the_background_and_wakes_who
     });
     tokio::time::sleep(SECOND).await;
     let gate = Gate::new();
-    scene.store.inject_times(PUT, Fault::HeldAfter(gate.clone()), 2);
+    scene.store.inject(PUT, Fault::HeldAfter(gate.clone()));
+    scene.store.inject(Operation::Get, Fault::HeldBefore(gate.clone()));
     let deadline = Some(Instant::now() + SECOND);
     let completed = scene.server.run(&key("k"), &complete(1, fence), &scene.policy, deadline).await;
     assert_eq!(completed, Err(CallError::StoreOutcomeUnknown));

@@ -197,11 +197,11 @@ impl Effective {
 
     pub(super) fn embedded(&self) -> embedded::Settings {
         embedded::Settings {
-            directory: self.path("data_dir").cloned().unwrap_or_default(),
             cache_bytes: self.number("embedded.cache_bytes"),
             write_buffer_bytes: self.number("embedded.write_buffer_bytes"),
             journal_bytes: self.number("embedded.journal_bytes"),
             free_space_reserve_bytes: self.number("embedded.free_space_reserve_bytes"),
+            ..embedded::Settings::new(self.path("data_dir").cloned().unwrap_or_default())
         }
     }
 

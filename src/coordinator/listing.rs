@@ -1,6 +1,7 @@
 //! Paging through a tenant's live records.
 
-use super::{CallError, Coordinator, report};
+use super::records::report;
+use super::{CallError, Coordinator};
 use crate::domain::{Endpoint, Kept, Key, PolicyRules, Reading, Tenant};
 use crate::storage::{Cursor, Scan, Scope};
 
@@ -84,7 +85,7 @@ impl Coordinator {
                 return Ok(page);
             }
             let scan = Scan { scope, tenant: Some(filter.tenant.clone()), after: page.next.clone(), limit };
-            let rows = self.store.scan(&scan).await.map_err(report)?;
+            let rows = self.records.store.scan(&scan).await.map_err(report)?;
             let now = self.clock.now();
             let found: Vec<(Key, Kept)> = rows
                 .records

@@ -3,15 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use quick_cache::Weighter;
-use quick_cache::sync::Cache;
+use quick_cache::sync::{Cache, DefaultLifecycle};
+use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 use tokio::time::Instant;
 
-use crate::domain::{Kept, Key, Phase, Record};
+use crate::domain::{Key, Record};
 use crate::storage::Versioned;
 
-/// What a cached record costs beside the bytes that callers sent: keys, hash table, allocations.
-const OVERHEAD_BYTES: usize = 512;
+/// What a key costs beside its texts: three allocations, and its place in the table.
+const KEY_BYTES: usize = 192;
+/// The least that a part of a cache holds: a record with the largest result fits.
+const PART_BYTES: u64 = 4 << 20;
 /// How many entries the table is laid out for at first; it is the bytes that bound it.
 const EXPECTED_ENTRIES: usize = 1024;
 
@@ -24,7 +26,7 @@ pub(super) struct ReplayCache {
 
 impl ReplayCache {
     pub(super) fn new(max_bytes: u64, max_age: Duration) -> Self {
-        Self { records: Cache::with_weighter(EXPECTED_ENTRIES, max_bytes, ByBytes), max_age }
+        Self { records: cache(max_bytes), max_age }
     }
 
     /// The record, where it is young enough to be replayed.
@@ -38,8 +40,9 @@ impl ReplayCache {
         self.records.get(key).map(|(current, _)| current)
     }
 
-    pub(super) fn keep(&self, key: &Key, current: &Versioned) {
-        self.records.insert(key.clone(), (current.clone(), Instant::now()));
+    /// Keeps what a store call found that began at `since`.
+    pub(super) fn keep(&self, key: &Key, current: &Versioned, since: Instant) {
+        self.records.insert(key.clone(), (current.clone(), since));
     }
 
     pub(super) fn forget(&self, key: &Key) {
@@ -54,7 +57,7 @@ pub(super) struct Recent(Cache<Key, Versioned, ByBytes>);
 
 impl Recent {
     pub(super) fn new(max_bytes: u64) -> Self {
-        Self(Cache::with_weighter(EXPECTED_ENTRIES, max_bytes, ByBytes))
+        Self(cache(max_bytes))
     }
 
     pub(super) fn get(&self, key: &Key) -> Option<Versioned> {
@@ -70,38 +73,37 @@ impl Recent {
     }
 }
 
+/// In parts that have a lock and a share of the bytes each: as many as the bytes are worth, however many cores there are.
+fn cache<V: Clone>(max_bytes: u64) -> Cache<Key, V, ByBytes>
+where
+    ByBytes: Weighter<Key, V>,
+{
+    let parts = 1 << (max_bytes / PART_BYTES).clamp(1, EXPECTED_ENTRIES as u64).ilog2();
+    let options = OptionsBuilder::new()
+        .estimated_items_capacity(EXPECTED_ENTRIES)
+        .weight_capacity(max_bytes)
+        .shards(parts)
+        .build()
+        .expect("both capacities are given");
+    Cache::with_options(options, ByBytes, DefaultHashBuilder::default(), DefaultLifecycle::default())
+}
+
 #[derive(Clone, Debug)]
 struct ByBytes;
 
 impl Weighter<Key, (Versioned, Instant)> for ByBytes {
     fn weight(&self, key: &Key, (current, _): &(Versioned, Instant)) -> u64 {
-        weight(key, &current.record)
+        weight(key, current)
     }
 }
 
 impl Weighter<Key, Versioned> for ByBytes {
     fn weight(&self, key: &Key, current: &Versioned) -> u64 {
-        weight(key, &current.record)
+        weight(key, current)
     }
 }
 
-fn weight(key: &Key, record: &Record) -> u64 {
-    let key_bytes =
-        key.tenant.as_str().len() + key.endpoint.as_str().len() + key.idempotency_key.as_str().len();
-    let record_bytes = match record {
-        Record::Kept(kept) => kept_bytes(kept),
-        Record::Forgotten(_) => 0,
-    };
-    (OVERHEAD_BYTES + key_bytes + record_bytes) as u64
-}
-
-fn kept_bytes(kept: &Kept) -> usize {
-    let checkpoints: usize =
-        kept.checkpoints.as_slice().iter().map(|point| point.name.as_str().len() + point.value.len()).sum();
-    let labels: usize = kept.labels.pairs().iter().map(|(name, value)| name.len() + value.len()).sum();
-    let result = match &kept.phase {
-        Phase::Completed { result, .. } => result.size(),
-        Phase::InProgress { .. } | Phase::Released { .. } => kept.detail().len(),
-    };
-    checkpoints + labels + result
+fn weight(key: &Key, current: &Versioned) -> u64 {
+    let texts = key.tenant.as_str().len() + key.endpoint.as_str().len() + key.idempotency_key.as_str().len();
+    (KEY_BYTES + texts + current.weight()) as u64
 }

@@ -40,6 +40,11 @@ impl AnswerBy {
         Self(deadline - left)
     }
 
+    /// At `moment` itself.
+    pub(super) const fn at(moment: Instant) -> Self {
+        Self(moment)
+    }
+
     pub(super) const fn instant(self) -> Instant {
         self.0
     }

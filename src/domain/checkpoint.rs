@@ -4,7 +4,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use super::attempt::Fence;
+use super::fence::Fence;
 use super::reason::{Reason, Violation};
 
 /// The name of a recovery point.

@@ -3,13 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::attempt::{AttemptId, Detail, Fence, Fingerprint, Labels, Note, Traceparent};
+use super::attempt_id::AttemptId;
 use super::checkpoint::{Checkpoint, CheckpointName};
 use super::decide::Transition;
+use super::fence::Fence;
+use super::fingerprint::Fingerprint;
+use super::labels::Labels;
 use super::policy::Policy;
 use super::record::{Record, UnresolvedReason};
+use super::remark::{Detail, Note};
 use super::result::OperationResult;
 use super::time::{PositiveDuration, Timestamp};
+use super::traceparent::Traceparent;
 
 /// Something that can be decided about one key.
 pub trait Command {

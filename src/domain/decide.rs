@@ -4,6 +4,7 @@ mod begin;
 mod operator;
 mod owner;
 
+use super::checkpoint::Checkpoints;
 use super::command::{Command, Lookup};
 use super::policy::Policy;
 use super::reason::Reason;
@@ -57,7 +58,11 @@ pub enum Refusal {
     #[error("a checkpoint of this name holds another value; the first one stands")]
     CheckpointConflict,
     /// One point too many.
-    #[error("a key keeps at most 64 checkpoints and 64 KiB of their names and values")]
+    #[error(
+        "a key keeps at most {} checkpoints and {} KiB of their names and values",
+        Checkpoints::MAX_POINTS,
+        Checkpoints::MAX_BYTES / 1024
+    )]
     CheckpointLimit,
     /// The record is not in a state that allows this.
     #[error(

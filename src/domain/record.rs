@@ -3,11 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::attempt::{AttemptId, Detail, Fence, Fingerprint, Labels, Note, Traceparent};
+use super::attempt_id::AttemptId;
 use super::checkpoint::Checkpoints;
+use super::fence::Fence;
+use super::fingerprint::Fingerprint;
+use super::labels::Labels;
 use super::policy::{OnLostLease, Policy};
+use super::remark::{Detail, Note};
 use super::result::OperationResult;
 use super::time::Timestamp;
+use super::traceparent::Traceparent;
 
 /// How long past its last use a row is kept so that its fence still counts.
 pub(super) const RECLAIM_GRACE: Duration = Duration::from_hours(1);

@@ -7,8 +7,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::fs;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{self, Sender};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::thread::{self, JoinHandle};
 
@@ -16,11 +15,14 @@ use async_trait::async_trait;
 use fjall::{UserKey, UserValue};
 use tokio::sync::oneshot;
 
-use self::committer::{Committer, Current, Next, Request, Verdict};
+use self::committer::Committer;
+use self::committer::pulse::{self, Pulse};
 use self::directory::DataDirectory;
 use self::engine::Engine;
-use self::journal_check::sync_directory;
+use self::journal_check::{NoRoom, sync_directory};
+use self::mark::StoreId;
 use self::recent::Recent;
+use self::request::{Current, Next, Queue, Request, Verdict};
 use super::record_codec::{Codec, Head};
 use super::{Freshness, Page, Put, Scan, Store, StoreError, Versioned, Write, WriteId};
 use crate::domain::{Key, Record, Timestamp};
@@ -28,16 +30,24 @@ use crate::domain::{Key, Record, Timestamp};
 mod committer;
 mod directory;
 mod engine;
+mod indexes;
 mod journal_check;
+mod journal_format;
+mod mark;
 mod pages;
 mod recent;
+mod request;
 mod settings;
 #[cfg(feature = "test-support")]
-mod test_doors;
+mod test_support;
 
+#[cfg(feature = "test-support")]
+pub use committer::pulse::Step;
 pub use directory::DirectoryError;
 pub use journal_check::JournalError;
 pub use settings::Settings;
+#[cfg(feature = "test-support")]
+pub use test_support::Part;
 
 /// Nobody else reads or writes the directory.
 const CODEC: Codec = Codec::LATEST;
@@ -69,7 +79,7 @@ pub enum OpenError {
 /// A store on a directory. Dropping it closes it.
 pub struct EmbeddedStore {
     shared: Arc<Shared>,
-    requests: Sender<Request>,
+    queue: Queue,
     committer: Mutex<Option<JoinHandle<()>>>,
     /// The entry of the reclaim index at which the last call ended that left rows to drop: the next goes on there.
     /// What was dropped before it is a long run of removals, over which it would have to step again.
@@ -85,7 +95,12 @@ struct Shared {
     recent: Recent,
     /// Why writes are not expected to work now.
     trouble: Mutex<Option<String>>,
+    pulse: Pulse,
+    /// The committer is to end, even if the request that says so is lost.
+    closing: AtomicBool,
     stats: Counters,
+    #[cfg(feature = "test-support")]
+    hook: test_support::Hook,
 }
 
 /// What the store has done since it was opened.
@@ -135,8 +150,25 @@ impl Shared {
         self.engine.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Relaxed)
+    }
+
+    /// Tells a test where the committer is.
+    #[cfg_attr(not(feature = "test-support"), allow(clippy::unused_self, reason = "nobody is told"))]
+    fn reached(&self, step: pulse::Step) {
+        #[cfg(feature = "test-support")]
+        self.hook.reached(step);
+        #[cfg(not(feature = "test-support"))]
+        let _ = step;
+    }
+
     /// Opens the engine of a directory, new or old.
-    fn open_engine(directory: &DataDirectory, settings: &Settings) -> Result<Engine, OpenError> {
+    fn open_engine(
+        directory: &DataDirectory,
+        settings: &Settings,
+        no_room: NoRoom,
+    ) -> Result<Engine, OpenError> {
         let failed = |problem: String| OpenError::Engine {
             directory: directory.path().display().to_string(),
             problem,
@@ -145,7 +177,8 @@ impl Shared {
         if !path.exists() {
             create(directory, settings).map_err(failed)?;
         }
-        let checked = journal_check::check(&path)?;
+        let id = StoreId::read(&path).map_err(failed)?;
+        let checked = journal_check::check(&path, id, no_room)?;
         tracing::info!(batches = checked.batches, bytes = checked.bytes, "the journal was checked");
         if let Some(cut) = &checked.cut {
             let (file, offset, what) = (cut.path.display(), cut.offset, &cut.what);
@@ -161,26 +194,33 @@ impl Shared {
                 );
             }
         }
-        Engine::open(&path, settings).map_err(failed)
+        Engine::open(&path, settings, id, checked.last).map_err(failed)
     }
 
     /// Closes the engine and opens it from disk. Reads wait meanwhile.
     fn reopen(&self) -> Result<(), String> {
         // The engine that is there serves reads; it is not given up for an attempt that cannot succeed.
-        let journal = journal_check::bytes_on_disk(&Engine::directory(self.directory.path()))
-            .map_err(|error| error.to_string())?;
+        let directory = Engine::directory(self.directory.path());
+        let journal = journal_check::bytes_to_copy(&directory).map_err(|error| error.to_string())?;
         self.directory.check_room(self.settings.free_space_reserve_bytes.saturating_add(journal))?;
+        journal_check::prove_writable(&directory, journal).map_err(|error| error.to_string())?;
         let mut slot = self.engine.write().unwrap_or_else(PoisonError::into_inner);
         drop(slot.take());
         self.recent.clear();
-        *slot = Some(Self::open_engine(&self.directory, &self.settings).map_err(|error| error.to_string())?);
+        let opened = Self::open_engine(&self.directory, &self.settings, NoRoom::Fail);
+        *slot = Some(opened.map_err(|error| error.to_string())?);
         self.stats.reopened.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 
-    fn close(&self) {
+    /// Takes the engine away from the readers.
+    fn withdraw(&self) {
         drop(self.engine.write().unwrap_or_else(PoisonError::into_inner).take());
         self.recent.clear();
+    }
+
+    fn close(&self) {
+        self.withdraw();
         self.directory.give_up();
     }
 
@@ -226,10 +266,12 @@ fn create(directory: &DataDirectory, settings: &Settings) -> Result<(), String> 
         // Nothing was ever written to it.
         fs::remove_dir_all(&unfinished).map_err(failed)?;
     }
-    drop(Engine::open(&unfinished, settings)?);
+    fs::create_dir(&unfinished).map_err(failed)?;
+    let id = StoreId::create(&unfinished).map_err(failed)?;
+    drop(Engine::open(&unfinished, settings, id, None)?);
     sync_directories(&unfinished).map_err(failed)?;
     fs::rename(&unfinished, Engine::directory(directory.path())).map_err(failed)?;
-    directory.sync().map_err(failed)
+    sync_directory(directory.path()).map_err(failed)
 }
 
 /// Makes the names in a directory and in those below it durable.
@@ -252,16 +294,20 @@ impl EmbeddedStore {
     /// Opens the store, or makes a new one where the directory is empty. This blocks: it reads the journal.
     pub fn open(settings: Settings) -> Result<Self, OpenError> {
         let directory = DataDirectory::take(&settings.directory)?;
-        let engine = Shared::open_engine(&directory, &settings)?;
+        let engine = Shared::open_engine(&directory, &settings, NoRoom::RewriteInPlace)?;
+        let (queue, receiver) = Queue::new(settings.waiting_bytes);
         let shared = Arc::new(Shared {
             recent: Recent::new(settings.record_cache_bytes()),
             settings,
             directory,
             engine: RwLock::new(Some(engine)),
             trouble: Mutex::new(None),
+            pulse: Pulse::default(),
+            closing: AtomicBool::new(false),
             stats: Counters::default(),
+            #[cfg(feature = "test-support")]
+            hook: test_support::Hook::default(),
         });
-        let (requests, receiver) = mpsc::channel();
         let committer = Committer::new(Arc::clone(&shared), receiver);
         let committer = thread::Builder::new()
             .name("semel-committer".to_owned())
@@ -271,7 +317,7 @@ impl EmbeddedStore {
                 problem: format!("no thread for the committer: {error}"),
             })?;
         let committer = Mutex::new(Some(committer));
-        Ok(Self { shared, requests, committer, reclaimed_to: Mutex::new(None) })
+        Ok(Self { shared, queue, committer, reclaimed_to: Mutex::new(None) })
     }
 
     /// Ends the store: what was accepted is synced, what still waits is refused as unavailable, and the directory
@@ -279,8 +325,9 @@ impl EmbeddedStore {
     pub fn close(&self) {
         let committer = self.committer.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(committer) = committer {
+            self.shared.closing.store(true, Ordering::Relaxed);
             // Should the committer be gone, there is nobody to tell.
-            drop(self.requests.send(Request::Close));
+            drop(self.queue.send(Request::Close));
             if committer.join().is_err() {
                 self.shared.close();
             }
@@ -328,7 +375,8 @@ impl EmbeddedStore {
             }
             total += chunk.len() as u64;
             let (reply, answer) = oneshot::channel();
-            self.submit(Request::Load { records: chunk, reply })?;
+            // It bounds itself: two chunks are under way, and their caller waits.
+            self.queue.send(Request::Load { records: chunk, reply })?;
             // One chunk is encoded while the one before is written.
             if let Some(before) = in_flight.replace(answer) {
                 before.blocking_recv().map_err(|_| lost())??;
@@ -342,10 +390,6 @@ impl EmbeddedStore {
 
     fn reclaimed_to(&self) -> MutexGuard<'_, Option<UserKey>> {
         self.reclaimed_to.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn submit(&self, request: Request) -> Result<(), StoreError> {
-        self.requests.send(request).map_err(|_| StoreError::Unavailable("the store is closed".to_owned()))
     }
 
     fn current(&self, current: Option<Current>) -> Result<Option<Versioned>, StoreError> {
@@ -412,7 +456,8 @@ impl Store for EmbeddedStore {
             // Whatever was sent before, its sender gone or not, is decided before this.
             Freshness::Serial => {
                 let (reply, answer) = oneshot::channel();
-                self.submit(Request::Read { key, reply })?;
+                let room = self.queue.room(key.len())?;
+                self.queue.send(Request::Read { key, room, reply })?;
                 // It wrote nothing, so nothing of it is unknown.
                 let current = answer.await.map_err(|_| {
                     StoreError::Unavailable("the committer ended before it answered".to_owned())
@@ -424,12 +469,10 @@ impl Store for EmbeddedStore {
 
     async fn compare_and_put(&self, write: &Write) -> Result<Put, StoreError> {
         let (reply, answer) = oneshot::channel();
-        self.submit(Request::Put(committer::Put {
-            key: UserKey::from(write.key.to_bytes()),
-            expected: write.expected,
-            next: encoded(write.write_id, &write.next),
-            reply,
-        }))?;
+        let key = UserKey::from(write.key.to_bytes());
+        let next = encoded(write.write_id, &write.next);
+        let room = self.queue.room(key.len() + next.value.len())?;
+        self.queue.send(Request::Put(request::Put { key, expected: write.expected, next, room, reply }))?;
         match answer.await.map_err(|_| lost())?? {
             Verdict::Applied => Ok(Put::Applied),
             Verdict::Conflict(current) => Ok(Put::Conflict(self.current(current)?)),
@@ -437,6 +480,9 @@ impl Store for EmbeddedStore {
     }
 
     async fn scan(&self, scan: &Scan) -> Result<Page, StoreError> {
+        if scan.limit == 0 {
+            return Ok(Page { records: Vec::new(), next: None });
+        }
         let scan = scan.clone();
         let filled = self.shared.read(move |shared, engine| pages::fill(shared, engine, &scan)).await?;
         Ok(filled.told())
@@ -467,7 +513,7 @@ impl Store for EmbeddedStore {
                 }
             }
             let (reply, answer) = oneshot::channel();
-            self.submit(Request::Reclaim { entries, now, reply })?;
+            self.queue.send(Request::Reclaim { entries, now, reply })?;
             reclaimed += answer.await.map_err(|_| lost())??;
         }
         *self.reclaimed_to() = after;
@@ -475,7 +521,20 @@ impl Store for EmbeddedStore {
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
+        let unavailable = |cause| Err(StoreError::Unavailable(cause));
         let trouble = self.shared.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        trouble.map_or(Ok(()), |cause| Err(StoreError::Unavailable(cause)))
+        if let Some(cause) = trouble {
+            return unavailable(cause);
+        }
+        let committer = self.committer.lock().unwrap_or_else(PoisonError::into_inner);
+        if committer.as_ref().is_none_or(JoinHandle::is_finished) {
+            return unavailable("the committer has ended".to_owned());
+        }
+        match self.shared.pulse.busy_for() {
+            Some(busy) if busy > self.shared.settings.stuck_after => {
+                unavailable(format!("the committer has been at one step for {} s", busy.as_secs()))
+            }
+            _ => Ok(()),
+        }
     }
 }

@@ -15,7 +15,6 @@ use crate::cluster::Cluster;
 use crate::database::{Database, SetClock, made_by, replication, write};
 use crate::support;
 
-const NOW: u64 = 1_800_000_000_000_000;
 const WRITERS: u64 = 10;
 const STEPS: u64 = 30;
 
@@ -50,7 +49,7 @@ async fn chain(store: Arc<ScyllaStore>, writer: u64) -> (Versioned, Repeats) {
 
 pub(crate) fn chained_writes_survive_the_death_of_a_node(cluster: &mut Cluster, runtime: &Runtime) {
     runtime.block_on(cluster.until_serving());
-    let clock = SetClock::at(NOW);
+    let clock = SetClock::at(Samples::CLOCK.as_micros());
     let database = runtime.block_on(Database::new(cluster));
     let store = runtime.block_on(database.store(&clock));
     let writers: Vec<_> =
@@ -86,7 +85,7 @@ pub(crate) fn one_replica_among_three_nodes_is_warned_of(cluster: &mut Cluster, 
         let applied = schema::apply(&settings, Some(&replication(1))).await.expect("it is applied");
         let advice = applied.state.advice.join("\n");
         assert!(advice.contains("replication factor 1") && advice.contains("3 nodes"), "{advice}");
-        let clock: Arc<dyn Clock> = SetClock::at(NOW);
+        let clock: Arc<dyn Clock> = SetClock::at(Samples::CLOCK.as_micros());
         let store = ScyllaStore::connect(settings, clock).await.expect("the store opens");
         store.ping().await.expect("it works");
     });

@@ -1,7 +1,7 @@
 //! What this thread logs, as text.
 
 use std::io::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Once};
 
 use tracing::subscriber::DefaultGuard;
 
@@ -12,6 +12,10 @@ pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
 impl Log {
     /// Takes what this thread logs, until the guard is dropped.
     pub(crate) fn capture(&self) -> DefaultGuard {
+        // An event that a thread without a subscriber meets first might be taken for one that nobody wants, ever: so
+        // every thread has one.
+        static EVERYWHERE: Once = Once::new();
+        EVERYWHERE.call_once(|| tracing_subscriber::fmt().with_writer(std::io::sink).init());
         let writer = self.clone();
         let subscriber =
             tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::{Refusal, Transition, change, refuse, unchanged};
-use crate::domain::attempt::Fence;
 use crate::domain::checkpoint::Checkpoints;
 use crate::domain::command::{
     Begin, BeginAnswer, Command, Completed, InProgressAnswer, Started, UnresolvedAnswer,
 };
+use crate::domain::fence::Fence;
 use crate::domain::policy::Policy;
 use crate::domain::record::{Kept, Phase, Reading, Record};
 use crate::domain::time::Timestamp;

@@ -2,10 +2,10 @@
 
 use super::owner::{completed, released};
 use super::{Refusal, Transition, change, refuse, unchanged};
-use crate::domain::attempt::Detail;
 use crate::domain::command::{Command, Forget, Resolution, Resolve};
 use crate::domain::policy::Policy;
 use crate::domain::record::{Forgotten, Kept, Phase, Reading, Record};
+use crate::domain::remark::Detail;
 use crate::domain::time::Timestamp;
 
 impl Command for Resolve {

@@ -4,14 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Refusal, Transition, change, refuse, unchanged};
-use crate::domain::attempt::{AttemptId, Fence, Note};
+use crate::domain::attempt_id::AttemptId;
 use crate::domain::checkpoint::Checkpoint;
 use crate::domain::command::{
     Abort, Aborted, Command, Complete, Completed, Disposition, Renew, Renewed, SaveCheckpoint,
     SavedCheckpoint,
 };
+use crate::domain::fence::Fence;
 use crate::domain::policy::{OnLostLease, Policy};
 use crate::domain::record::{GivenUp, Kept, Phase, Record};
+use crate::domain::remark::Note;
 use crate::domain::result::OperationResult;
 use crate::domain::time::Timestamp;
 

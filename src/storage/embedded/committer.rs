@@ -3,20 +3,23 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::mem;
+use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 
-use fjall::{UserKey, UserValue};
-use tokio::sync::oneshot;
+use fjall::UserKey;
 
+use self::pulse::Step;
 use super::engine::{Batch, CommitError, Engine, parse_reclaim_key};
+use super::request::{Answer, Current, Next, Put, Request, Verdict, refuse_where};
 use super::{CODEC, Shared};
-use crate::domain::{Record, Timestamp};
+use crate::domain::Timestamp;
 use crate::storage::record_codec::Head;
-use crate::storage::{Expected, StoreError, Versioned};
+use crate::storage::{Expected, StoreError};
+
+pub(super) mod pulse;
 
 /// The most requests in a group, and the most bytes of records.
 const GROUP_REQUESTS: usize = 1024;
@@ -26,65 +29,6 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long it waits after an attempt to reopen the engine that failed: at first, and at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-
-pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
-
-/// What the committer is asked to do.
-pub(super) enum Request {
-    Put(Put),
-    /// The current record, after every request before this one.
-    Read {
-        key: UserKey,
-        reply: Reply<Option<Current>>,
-    },
-    /// Drops the records behind these entries of the reclaim index, as far as they are still due.
-    Reclaim {
-        entries: Vec<UserKey>,
-        now: Timestamp,
-        reply: Reply<usize>,
-    },
-    /// Stores records whatever is there.
-    Load {
-        records: Vec<(UserKey, Next)>,
-        reply: Reply<()>,
-    },
-    Close,
-}
-
-/// A conditional write, encoded.
-pub(super) struct Put {
-    pub(super) key: UserKey,
-    pub(super) expected: Expected,
-    pub(super) next: Next,
-    pub(super) reply: Reply<Verdict>,
-}
-
-/// A record to be stored.
-#[derive(Clone)]
-pub(super) struct Next {
-    pub(super) head: Head,
-    pub(super) value: UserValue,
-    pub(super) record: Arc<Record>,
-}
-
-impl Next {
-    fn versioned(&self) -> Versioned {
-        Versioned { write_id: self.head.write_id, record: self.record.clone() }
-    }
-}
-
-/// A record that is there, decoded or not yet: who asked decodes it, not the committer.
-#[derive(Clone)]
-pub(super) enum Current {
-    Decoded(Versioned),
-    Stored(UserValue),
-}
-
-#[derive(Clone)]
-pub(super) enum Verdict {
-    Applied,
-    Conflict(Option<Current>),
-}
 
 pub(super) struct Committer {
     shared: Arc<Shared>,
@@ -137,69 +81,6 @@ impl Touched {
     }
 }
 
-/// An answer that waits for the sync.
-enum Answer {
-    Put(Reply<Verdict>, Verdict),
-    Read(Reply<Option<Current>>, Option<Current>),
-    Reclaimed(Reply<usize>, usize),
-    Loaded(Reply<()>),
-}
-
-impl Answer {
-    fn send(self) {
-        // Whoever asked may have gone.
-        match self {
-            Self::Put(reply, verdict) => drop(reply.send(Ok(verdict))),
-            Self::Read(reply, current) => drop(reply.send(Ok(current))),
-            Self::Reclaimed(reply, count) => drop(reply.send(Ok(count))),
-            Self::Loaded(reply) => drop(reply.send(Ok(()))),
-        }
-    }
-
-    /// After a commit whose outcome is unknown: what changed nothing itself did not happen.
-    fn unknown(self, cause: &str) {
-        let unknown = || StoreError::OutcomeUnknown(cause.to_owned());
-        match self {
-            Self::Put(reply, Verdict::Applied) => drop(reply.send(Err(unknown()))),
-            Self::Reclaimed(reply, _) => drop(reply.send(Err(unknown()))),
-            Self::Loaded(reply) => drop(reply.send(Err(unknown()))),
-            Self::Put(_, Verdict::Conflict(_)) | Self::Read(..) => self.unavailable(cause),
-        }
-    }
-
-    fn unavailable(self, cause: &str) {
-        let unavailable = || StoreError::Unavailable(cause.to_owned());
-        match self {
-            Self::Put(reply, _) => drop(reply.send(Err(unavailable()))),
-            Self::Read(reply, _) => drop(reply.send(Err(unavailable()))),
-            Self::Reclaimed(reply, _) => drop(reply.send(Err(unavailable()))),
-            Self::Loaded(reply) => drop(reply.send(Err(unavailable()))),
-        }
-    }
-}
-
-impl Request {
-    fn bytes(&self) -> usize {
-        match self {
-            Self::Put(put) => put.key.len() + put.next.value.len(),
-            Self::Load { records, .. } => {
-                records.iter().map(|(key, next)| key.len() + next.value.len()).sum()
-            }
-            Self::Read { .. } | Self::Reclaim { .. } | Self::Close => 0,
-        }
-    }
-
-    fn refuse(self, error: StoreError) {
-        match self {
-            Self::Put(put) => drop(put.reply.send(Err(error))),
-            Self::Read { reply, .. } => drop(reply.send(Err(error))),
-            Self::Reclaim { reply, .. } => drop(reply.send(Err(error))),
-            Self::Load { reply, .. } => drop(reply.send(Err(error))),
-            Self::Close => {}
-        }
-    }
-}
-
 impl Committer {
     pub(super) fn new(shared: Arc<Shared>, requests: Receiver<Request>) -> Self {
         Self { shared, requests, touched: HashMap::new(), answers: Vec::new(), state: State::Well }
@@ -207,36 +88,55 @@ impl Committer {
 
     /// Serves requests until it is told to close.
     pub(super) fn run(mut self) {
-        let mut group = Vec::new();
-        loop {
-            let wait = match &self.state {
-                State::Well => LOOK_EVERY,
-                State::Broken { attempt_at, .. } => {
-                    attempt_at.saturating_duration_since(Instant::now()).min(LOOK_EVERY)
-                }
-            };
-            match self.requests.recv_timeout(wait) {
-                Ok(request) => group.push(request),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => break,
-            }
-            if group.is_empty() {
-                self.look();
-            } else {
-                self.gather(&mut group);
-            }
-            let close = group.iter().position(|request| matches!(request, Request::Close));
-            let late = close.map(|at| group.split_off(at));
-            self.reopen_when_due();
-            if !group.is_empty() {
-                self.serve_guarded(mem::take(&mut group));
-            }
-            if let Some(late) = late {
-                self.close(late);
-                return;
+        while !self.shared.is_closing() {
+            let turn = catch_unwind(AssertUnwindSafe(|| self.turn()));
+            self.shared.pulse.rest();
+            match turn {
+                Ok(ControlFlow::Continue(())) => {}
+                Ok(ControlFlow::Break(late)) => return self.close(late),
+                Err(_) => self.pick_up(),
             }
         }
         self.close(Vec::new());
+    }
+
+    /// Waits for requests and does what there is to do; breaks with those that came too late.
+    fn turn(&mut self) -> ControlFlow<Vec<Request>> {
+        let wait = match &self.state {
+            State::Well => LOOK_EVERY,
+            State::Broken { attempt_at, .. } => {
+                attempt_at.saturating_duration_since(Instant::now()).min(LOOK_EVERY)
+            }
+        };
+        let received = self.requests.recv_timeout(wait);
+        self.shared.pulse.work();
+        let mut group = Vec::new();
+        match received {
+            Ok(request) => {
+                group.push(request);
+                self.gather(&mut group);
+                self.shared.reached(Step::Gathered);
+            }
+            Err(RecvTimeoutError::Timeout) => self.look(),
+            Err(RecvTimeoutError::Disconnected) => return ControlFlow::Break(Vec::new()),
+        }
+        let close = group.iter().position(|request| matches!(request, Request::Close));
+        let late = close.map(|at| group.split_off(at));
+        self.reopen_when_due();
+        // A step of its own: reopening takes as long as the journal is.
+        self.shared.pulse.work();
+        if !group.is_empty() {
+            self.serve(group);
+        }
+        late.map_or(ControlFlow::Continue(()), ControlFlow::Break)
+    }
+
+    /// After a panic nobody knows what became of the group. Who waits for an answer finds the reply dropped, and
+    /// takes that for an unknown outcome.
+    fn pick_up(&mut self) {
+        self.touched.clear();
+        self.answers.clear();
+        self.break_down("the committer panicked; see the log".to_owned(), true);
     }
 
     /// Takes what else waits, up to the bounds of a group.
@@ -262,17 +162,6 @@ impl Committer {
         self.shared.set_trouble(Some("the store is closed".to_owned()));
     }
 
-    /// Serves a group; should that panic, nobody knows what became of it.
-    fn serve_guarded(&mut self, group: Vec<Request>) {
-        let served = catch_unwind(AssertUnwindSafe(|| self.serve(group)));
-        if served.is_err() {
-            // Those who wait for an answer find their reply dropped, and take that as an unknown outcome.
-            self.touched.clear();
-            self.answers.clear();
-            self.break_down("the committer panicked; see the log".to_owned(), true);
-        }
-    }
-
     fn serve(&mut self, mut group: Vec<Request>) {
         let shared = Arc::clone(&self.shared);
         if let State::Broken { cause, unknown, .. } = &self.state {
@@ -294,6 +183,7 @@ impl Committer {
             self.decide(engine, request);
         }
         let outcome = self.commit(engine);
+        self.shared.reached(Step::Committed);
         match outcome {
             Ok(()) => self.answers.drain(..).for_each(Answer::send),
             Err(CommitError::NotWritten(cause)) => {
@@ -303,6 +193,14 @@ impl Committer {
             Err(CommitError::Unknown(cause)) => {
                 self.answers.drain(..).for_each(|answer| answer.unknown(&cause));
                 self.break_down(cause, true);
+            }
+            Err(CommitError::Ahead(cause)) => {
+                self.answers.drain(..).for_each(|answer| answer.unknown(&cause));
+                drop(slot);
+                // Nothing may be read that a crash could take back.
+                self.shared.withdraw();
+                self.break_down(cause, true);
+                return;
             }
         }
         if matches!(self.state, State::Well)
@@ -315,17 +213,24 @@ impl Committer {
     /// Decides one request on what is there and on what this group did so far.
     fn decide(&mut self, engine: &Engine, request: Request) {
         match request {
-            Request::Put(put) => match self.decide_put(engine, &put) {
-                Ok(verdict) => self.answers.push(Answer::Put(put.reply, verdict)),
-                Err(cause) => drop(put.reply.send(Err(StoreError::Unavailable(cause)))),
-            },
-            Request::Read { key, reply } => match self.touch(engine, &key) {
-                Ok(touched) => {
-                    let current = touched.current();
-                    self.answers.push(Answer::Read(reply, current));
+            Request::Put(put) => {
+                let decided = self.decide_put(engine, &put);
+                drop(put.room);
+                match decided {
+                    Ok(verdict) => self.answers.push(Answer::Put(put.reply, verdict)),
+                    Err(cause) => drop(put.reply.send(Err(StoreError::Unavailable(cause)))),
                 }
-                Err(cause) => drop(reply.send(Err(StoreError::Unavailable(cause)))),
-            },
+            }
+            Request::Read { key, room, reply } => {
+                drop(room);
+                match self.touch(engine, &key) {
+                    Ok(touched) => {
+                        let current = touched.current();
+                        self.answers.push(Answer::Read(reply, current));
+                    }
+                    Err(cause) => drop(reply.send(Err(StoreError::Unavailable(cause)))),
+                }
+            }
             Request::Reclaim { entries, now, reply } => {
                 let mut count = 0;
                 for entry in entries {
@@ -450,6 +355,7 @@ impl Committer {
 
     /// What an idle committer does now and then.
     fn look(&mut self) {
+        self.shared.reached(Step::Idle);
         if !matches!(self.state, State::Well) {
             return;
         }
@@ -470,7 +376,12 @@ impl Committer {
             "the engine takes no more writes; it will be reopened from disk"
         );
         self.shared.set_trouble(Some(cause.clone()));
-        self.state = State::Broken { cause, unknown, attempt_at: Instant::now(), pause: FIRST_PAUSE };
+        let (attempt_at, pause) = match &self.state {
+            State::Well => (Instant::now(), FIRST_PAUSE),
+            // An attempt to reopen it came to this.
+            State::Broken { pause, .. } => (Instant::now() + *pause, (*pause * 2).min(LONGEST_PAUSE)),
+        };
+        self.state = State::Broken { cause, unknown, attempt_at, pause };
     }
 
     fn reopen_when_due(&mut self) {
@@ -478,6 +389,7 @@ impl Committer {
         if Instant::now() < *attempt_at {
             return;
         }
+        self.shared.reached(Step::Reopening);
         match self.shared.reopen() {
             Ok(()) => {
                 tracing::info!(cause, "the engine was reopened from disk and takes writes again");
@@ -490,12 +402,5 @@ impl Committer {
                 *pause = (*pause * 2).min(LONGEST_PAUSE);
             }
         }
-    }
-}
-
-/// Refuses those requests as not done.
-fn refuse_where(group: &mut Vec<Request>, cause: &str, which: impl Fn(&Request) -> bool) {
-    for request in group.extract_if(.., |request| which(request)) {
-        request.refuse(StoreError::Unavailable(cause.to_owned()));
     }
 }

@@ -34,6 +34,23 @@ pub enum DirectoryError {
     },
 }
 
+/// Makes the directory where there is none. Its name is durable then, and that of every directory made for it; so is
+/// the name of an engine in it, whatever an earlier process came to do.
+fn make_durably(path: &Path) -> io::Result<()> {
+    let path = std::path::absolute(path)?;
+    let made: Vec<_> = path.ancestors().take_while(|ancestor| !ancestor.exists()).collect();
+    fs::create_dir_all(&path)?;
+    sync_directory(&path)?;
+    for parent in made.iter().filter_map(|made| made.parent()) {
+        sync_directory(parent)?;
+    }
+    match path.parent().map_or(Ok(()), sync_directory) {
+        // Somebody else made this directory, and shows only it.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        synced => synced,
+    }
+}
+
 /// A directory that this process owns until it is given up.
 #[derive(Debug)]
 pub(super) struct DataDirectory {
@@ -45,7 +62,7 @@ impl DataDirectory {
     /// Makes the directory where there is none, and takes it.
     pub(super) fn take(path: &Path) -> Result<Self, DirectoryError> {
         let unusable = |source| DirectoryError::Unusable { path: path.to_path_buf(), source };
-        fs::create_dir_all(path).map_err(unusable)?;
+        make_durably(path).map_err(unusable)?;
         let mut lock = OpenOptions::new()
             .read(true)
             .write(true)
@@ -65,11 +82,11 @@ impl DataDirectory {
             }
             Err(TryLockError::Error(source)) => return Err(unusable(source)),
         }
-        // Only for the message above, so it need not be durable.
-        lock.set_len(0)
-            .and_then(|()| lock.rewind())
-            .and_then(|()| writeln!(lock, "{}", std::process::id()))
-            .map_err(unusable)?;
+        // Only for the message above: it need not be durable, nor be there at all where the disk is full.
+        let named = lock.set_len(0).and_then(|()| lock.rewind());
+        if let Err(error) = named.and_then(|()| writeln!(lock, "{}", std::process::id())) {
+            tracing::warn!(path = %path.display(), %error, "the lock does not name this process");
+        }
         Ok(Self { path: path.to_path_buf(), lock: Mutex::new(Some(lock)) })
     }
 
@@ -80,15 +97,6 @@ impl DataDirectory {
 
     pub(super) fn path(&self) -> &Path {
         &self.path
-    }
-
-    /// Makes its entries, and its own in the directory above, durable.
-    pub(super) fn sync(&self) -> io::Result<()> {
-        sync_directory(&self.path)?;
-        match self.path.canonicalize()?.parent() {
-            Some(parent) => sync_directory(parent),
-            None => Ok(()),
-        }
     }
 
     /// How many bytes this process can still write.

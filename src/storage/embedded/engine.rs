@@ -14,7 +14,9 @@ use fjall::{
     UserKey, UserValue,
 };
 
-use super::journal_check::Mark;
+use super::journal_check::{newest_journal, sync_directory};
+use super::journal_format::{END_BYTES, ITEM_BYTES, START_BYTES};
+use super::mark::{Mark, StoreId};
 use super::settings::Settings;
 use crate::domain::Timestamp;
 use crate::storage::record_codec::Head;
@@ -27,20 +29,24 @@ const TABLE_BYTES: u64 = 16 * 1024 * 1024;
 const MOST_SEALED_MEMTABLES: usize = 2;
 const MOST_L0_RUNS: usize = 24;
 
-/// An open database. What a read finds in it is on disk: the engine changes its memory after the sync.
+/// An open database: three keyspaces, each of which also holds the mark of the last batch. What a read finds in it is on disk: the engine changes its memory after the sync.
 pub(super) struct Engine {
     database: Database,
     /// [`crate::domain::Key::to_bytes`] → record.
-    records: Keyspace,
+    pub(super) records: Keyspace,
     /// The same key, for each record that is open → nothing.
-    open: Keyspace,
-    /// [`reclaim_key`], for each record → nothing; and the mark of the last batch.
-    reclaim: Keyspace,
+    pub(super) open: Keyspace,
+    /// [`reclaim_key`], for each record → nothing.
+    pub(super) reclaim: Keyspace,
+    id: StoreId,
     write_buffer_bytes: u64,
     next_ordinal: AtomicU64,
     /// Set by the test that shows what a missing sync looks like, and by nothing else.
     #[cfg(feature = "test-support")]
     pub(super) without_sync: std::sync::atomic::AtomicBool,
+    directory: PathBuf,
+    /// The number of the newest journal file whose name is durable.
+    journal_file: AtomicU64,
 }
 
 /// What became of a batch.
@@ -50,17 +56,37 @@ pub(super) enum CommitError {
     NotWritten(String),
     /// It may be in the journal, and is not in memory.
     Unknown(String),
+    /// It is in the journal and in memory, and may not be there after a crash.
+    Ahead(String),
+}
+
+impl CommitError {
+    pub(super) fn into_cause(self) -> String {
+        match self {
+            Self::NotWritten(cause) | Self::Unknown(cause) | Self::Ahead(cause) => cause,
+        }
+    }
 }
 
 impl Engine {
-    /// Opens the database in `directory`, or makes a new one. The journal must have been checked.
-    pub(super) fn open(directory: &Path, settings: &Settings) -> Result<Self, String> {
+    /// Opens the database in `directory`, or makes a new one. The journal must have been checked; `journaled` is
+    /// the ordinal of its last batch, if it holds any.
+    pub(super) fn open(
+        directory: &Path,
+        settings: &Settings,
+        id: StoreId,
+        journaled: Option<u64>,
+    ) -> Result<Self, String> {
         // The engine asserts what it expects of its files.
-        catch_unwind(AssertUnwindSafe(|| Self::open_unguarded(directory, settings)))
-            .unwrap_or_else(|panic| Err(format!("the engine gave up on its files: {}", panic_text(&*panic))))
+        catch_unwind(AssertUnwindSafe(|| {
+            let engine = Self::open_unguarded(directory, settings, id)?;
+            engine.continue_after(journaled)?;
+            Ok(engine)
+        }))
+        .unwrap_or_else(|panic| Err(format!("the engine gave up on its files: {}", panic_text(&*panic))))
     }
 
-    fn open_unguarded(directory: &Path, settings: &Settings) -> Result<Self, String> {
+    fn open_unguarded(directory: &Path, settings: &Settings, id: StoreId) -> Result<Self, String> {
         let failed = |error: fjall::Error| describe(&error);
         let database = Database::builder(directory)
             .cache_size(settings.block_cache_bytes())
@@ -83,22 +109,45 @@ impl Engine {
                 .map_err(failed)
         };
         let (records, open, reclaim) = (keyspace("records")?, keyspace("open")?, keyspace("reclaim")?);
-        let next_ordinal = match reclaim.get(Mark::KEY).map_err(failed)? {
-            Some(bytes) => {
-                Mark::from_bytes(&bytes).ok_or("the mark of the last batch is malformed")?.ordinal + 1
-            }
-            None => 0,
-        };
         Ok(Self {
             database,
             records,
             open,
             reclaim,
+            id,
             write_buffer_bytes: settings.write_buffer_bytes,
-            next_ordinal: AtomicU64::new(next_ordinal),
+            next_ordinal: AtomicU64::new(0),
+            directory: directory.to_path_buf(),
+            journal_file: AtomicU64::new(newest_journal(directory).map_err(|error| error.to_string())?),
             #[cfg(feature = "test-support")]
             without_sync: std::sync::atomic::AtomicBool::new(false),
         })
+    }
+
+    /// Finds the ordinal of the next batch, and makes sure that the keyspaces are those of one batch.
+    ///
+    /// They are flushed one by one. So a batch that was cut off the journal may be in the tables of some of them:
+    /// their marks then differ, and the indexes follow what the records came to.
+    fn continue_after(&self, journaled: Option<u64>) -> Result<(), String> {
+        let marks = [mark(&self.records)?, mark(&self.open)?, mark(&self.reclaim)?];
+        let ordinal = |mark: Option<Mark>| mark.map(|mark| mark.ordinal);
+        let newest = marks.into_iter().map(ordinal).max().flatten();
+        let oldest = marks.into_iter().map(ordinal).min().flatten();
+        let last = journaled.or(newest);
+        let next = last.map_or(0, |last| last + 1);
+        if let Some(newest) = newest
+            && (newest > next || oldest.is_none_or(|oldest| oldest + 1 < newest))
+        {
+            return Err(format!(
+                "batch {newest} is in its tables, and the batch before it neither in all tables nor in the \
+                 journal: a part of the journal is missing. Restore the directory from a backup"
+            ));
+        }
+        self.next_ordinal.store(next, Ordering::Relaxed);
+        if marks.iter().any(|mark| *mark != marks[0]) {
+            self.repair_indexes()?;
+        }
+        Ok(())
     }
 
     /// The stored bytes of a record.
@@ -140,20 +189,53 @@ impl Engine {
         due.into_iter().flatten().map(|entry| entry.key().map_err(|error| describe(&error)))
     }
 
+    /// The whole reclaim index.
+    pub(super) fn reclaim_entries(&self) -> impl Iterator<Item = Result<UserKey, String>> {
+        self.reclaim.range(..Mark::KEY).map(|entry| entry.key().map_err(|error| describe(&error)))
+    }
+
     /// Writes, syncs, then shows the batch to readers.
     pub(super) fn commit(&self, mut batch: Batch) -> Result<(), CommitError> {
         // There is one committer.
         let ordinal = self.next_ordinal.load(Ordering::Relaxed);
-        let mark = Mark { ordinal, seqno_at_least: self.database.seqno() };
-        batch.0.insert(&self.reclaim, Mark::KEY, mark.to_bytes());
-        match batch.0.commit() {
+        let marks_bytes = self.keyspaces().len() * (ITEM_BYTES + Mark::KEY.len() + Mark::BYTES);
+        let mark = Mark {
+            store: self.id,
+            ordinal,
+            seqno_at_least: self.database.seqno(),
+            length: (START_BYTES + batch.item_bytes + marks_bytes + END_BYTES) as u64,
+        };
+        // In each keyspace: a table then tells how far it goes, and the last of a keyspace's tables always holds
+        // something that compaction keeps, without which the engine would hold on to old journals.
+        for keyspace in self.keyspaces() {
+            batch.insert(keyspace, Mark::KEY.into(), mark.to_bytes().into());
+        }
+        match batch.items.commit() {
             Ok(()) => {
                 self.next_ordinal.store(ordinal + 1, Ordering::Relaxed);
-                Ok(())
+                self.sync_new_journals()
             }
             Err(error @ fjall::Error::Poisoned) => Err(CommitError::NotWritten(describe(&error))),
             Err(error) => Err(CommitError::Unknown(describe(&error))),
         }
+    }
+
+    /// Where the engine has begun a new journal file since the last commit, this one may be in it. The engine syncs
+    /// the file's name, and shuts itself down where that fails, but a commit that waited for its lock comes first.
+    fn sync_new_journals(&self) -> Result<(), CommitError> {
+        // They are numbered, and there is one writer of this number.
+        let before = self.journal_file.load(Ordering::Relaxed);
+        let exists = |number: u64| self.directory.join(format!("{number}.jnl")).exists();
+        let mut newest = before;
+        while exists(newest + 1) {
+            newest += 1;
+        }
+        if newest > before {
+            sync_directory(&self.directory)
+                .map_err(|error| CommitError::Ahead(format!("the name of a new journal file: {error}")))?;
+            self.journal_file.store(newest, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     /// An empty batch, to be synced with fdatasync. That is enough: it writes the data and whatever metadata is
@@ -163,7 +245,8 @@ impl Engine {
         let mode = PersistMode::SyncData;
         #[cfg(feature = "test-support")]
         let mode = if self.without_sync.load(Ordering::Relaxed) { PersistMode::Buffer } else { mode };
-        Batch(OwnedWriteBatch::with_capacity(self.database.clone(), capacity).durability(Some(mode)))
+        let items = OwnedWriteBatch::with_capacity(self.database.clone(), capacity).durability(Some(mode));
+        Batch { items, item_bytes: 0 }
     }
 
     /// Adds what turns `before` into `after` to the batch, indexes included.
@@ -176,21 +259,21 @@ impl Engine {
     ) {
         let after_head = after.as_ref().map(|(head, _)| *head);
         match after {
-            Some((_, value)) => batch.0.insert(&self.records, key.clone(), value),
-            None => batch.0.remove(&self.records, key.clone()),
+            Some((_, value)) => batch.insert(&self.records, key.clone(), value),
+            None => batch.remove(&self.records, key.clone()),
         }
         match (before.is_some_and(|head| head.open), after_head.is_some_and(|head| head.open)) {
-            (false, true) => batch.0.insert(&self.open, key.clone(), UserValue::empty()),
-            (true, false) => batch.0.remove(&self.open, key.clone()),
+            (false, true) => batch.insert(&self.open, key.clone(), UserValue::empty()),
+            (true, false) => batch.remove(&self.open, key.clone()),
             (true, true) | (false, false) => {}
         }
         let reclaim_at = |head: Option<Head>| head.map(|head| head.reclaim_at);
         if reclaim_at(before) != reclaim_at(after_head) {
             if let Some(at) = reclaim_at(before) {
-                batch.0.remove(&self.reclaim, reclaim_key(at, key));
+                batch.remove(&self.reclaim, reclaim_key(at, key));
             }
             if let Some(at) = reclaim_at(after_head) {
-                batch.0.insert(&self.reclaim, reclaim_key(at, key), UserValue::empty());
+                batch.insert(&self.reclaim, reclaim_key(at, key), UserValue::empty());
             }
         }
     }
@@ -241,11 +324,35 @@ impl Engine {
     }
 }
 
+/// The mark of the last batch that a keyspace holds.
+fn mark(keyspace: &Keyspace) -> Result<Option<Mark>, String> {
+    let bytes = keyspace.get(Mark::KEY).map_err(|error| describe(&error))?;
+    bytes
+        .map(|bytes| Mark::from_bytes(&bytes).ok_or_else(|| "the mark of a batch is malformed".to_owned()))
+        .transpose()
+}
+
 /// Writes that become durable and visible together.
-pub(super) struct Batch(OwnedWriteBatch);
+pub(super) struct Batch {
+    items: OwnedWriteBatch,
+    /// What they take in the journal.
+    item_bytes: usize,
+}
+
+impl Batch {
+    pub(super) fn insert(&mut self, keyspace: &Keyspace, key: UserKey, value: UserValue) {
+        self.item_bytes += ITEM_BYTES + key.len() + value.len();
+        self.items.insert(keyspace, key, value);
+    }
+
+    pub(super) fn remove(&mut self, keyspace: &Keyspace, key: UserKey) {
+        self.item_bytes += ITEM_BYTES + key.len();
+        self.items.remove(keyspace, key);
+    }
+}
 
 /// `reclaim_at` big-endian, then the record's key: in the order in which records fall due.
-fn reclaim_key(at: Timestamp, key: &[u8]) -> UserKey {
+pub(super) fn reclaim_key(at: Timestamp, key: &[u8]) -> UserKey {
     let mut bytes = Vec::with_capacity(8 + key.len());
     bytes.extend_from_slice(&at.as_micros().to_be_bytes());
     bytes.extend_from_slice(key);
@@ -259,17 +366,21 @@ pub(super) fn parse_reclaim_key(entry: &[u8]) -> Option<(Timestamp, &[u8])> {
 }
 
 fn range(keyspace: &Keyspace, prefix: &[u8], after: Option<&[u8]>) -> impl Iterator<Item = fjall::Guard> {
-    use std::ops::Bound::{Excluded, Included, Unbounded};
+    use std::ops::Bound::{Excluded, Included};
     let start = match after {
         Some(after) if after >= prefix => Excluded(after.to_vec()),
         _ => Included(prefix.to_vec()),
     };
-    // Prefixes end in UTF-8, which has no byte 0xFF; the empty prefix has no end.
-    let end = prefix.split_last().map_or(Unbounded, |(last, rest)| {
-        let mut end = rest.to_vec();
-        end.push(last.saturating_add(1));
-        Excluded(end)
-    });
+    // Prefixes end in UTF-8, which has no byte 0xFF. Of everything, the mark is left out.
+    let end = prefix.split_last().map_or_else(
+        || vec![0xff],
+        |(last, rest)| {
+            let mut end = rest.to_vec();
+            end.push(last.saturating_add(1));
+            end
+        },
+    );
+    let end = Excluded(end);
     let empty = matches!((&start, &end), (Excluded(start), Excluded(end)) if start >= end);
     (!empty).then(|| keyspace.range((start, end))).into_iter().flatten()
 }
@@ -283,7 +394,7 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
 }
 
 /// The engine's error for the log. None of its errors holds a key or a value.
-fn describe(error: &fjall::Error) -> String {
+pub(super) fn describe(error: &fjall::Error) -> String {
     match error {
         fjall::Error::Io(source) | fjall::Error::Storage(fjall::LsmError::Io(source)) => source.to_string(),
         fjall::Error::Poisoned => {

@@ -7,60 +7,18 @@
 //! journal that holds the last batch is copied into a new file and synced. A second sync of the old file would not
 //! do: after one that failed, the kernel may take the pages for written.
 //!
-//! The format is that of fjall 3.1 (`journal/entry.rs`), which Cargo.toml pins. A batch is
-//! `1, items: u32, seqno: u64`, its items, `3, checksum: u64, "FJL\x03"`; an item is
-//! `2, type: u8, compression: u8, keyspace: u64, key length: u16, value length: u32, stored length: u32, key, value`;
-//! all little-endian; the checksum is XXH3 over the items' bytes. New files are padded with zeros.
+//! `journal_format` reads the bytes.
 
 use std::fs::{self, File};
-use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::ops::Range;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use xxhash_rust::xxh3::Xxh3;
+use super::journal_format::{Batch, Place, TRAILER, Unreadable, holds_batch, parse_batch};
+use super::mark::StoreId;
 
-const START: u8 = 1;
-const ITEM: u8 = 2;
-const END: u8 = 3;
-const CLEAR: u8 = 4;
-const TRAILER: &[u8] = b"FJL\x03";
-const START_BYTES: usize = 13;
-
-/// How many sequence numbers the engine may have taken for itself between a mark and its batch.
-const MOST_SEQNOS_BETWEEN: u64 = 1024;
-
-/// The item that every batch of ours holds: its place in the sequence of all batches. The checksum of a batch
-/// covers its items, but neither its sequence number nor its place; the mark covers both.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Mark {
-    /// One more than in the batch before.
-    pub(super) ordinal: u64,
-    /// At most the batch's own sequence number, and above that of the batch before.
-    pub(super) seqno_at_least: u64,
-}
-
-impl Mark {
-    /// Its key in the keyspace of the reclaim index, past every entry there: no record's key begins with 0xFF.
-    pub(super) const KEY: &'static [u8] = b"\xff\xff\xff\xff\xff\xff\xff\xff\xffmark";
-
-    /// Its value.
-    pub(super) fn to_bytes(self) -> [u8; 16] {
-        let mut bytes = [0; 16];
-        bytes[..8].copy_from_slice(&self.ordinal.to_be_bytes());
-        bytes[8..].copy_from_slice(&self.seqno_at_least.to_be_bytes());
-        bytes
-    }
-
-    /// Reads back what [`Self::to_bytes`] wrote.
-    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let (ordinal, rest) = bytes.split_first_chunk::<8>()?;
-        let seqno_at_least = rest.try_into().ok()?;
-        Some(Self {
-            ordinal: u64::from_be_bytes(*ordinal),
-            seqno_at_least: u64::from_be_bytes(seqno_at_least),
-        })
-    }
-}
+const PROBE_BYTES: usize = 256 * 1024;
 
 /// Why the journal cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -96,6 +54,8 @@ pub(super) struct Checked {
     pub(super) batches: u64,
     /// Bytes in them.
     pub(super) bytes: u64,
+    /// The ordinal of the last of them.
+    pub(super) last: Option<u64>,
     /// What was cut off the end.
     pub(super) cut: Option<Cut>,
 }
@@ -113,36 +73,45 @@ pub(super) struct Cut {
     pub(super) what: String,
 }
 
+/// What may be done where there is no room for a copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NoRoom {
+    /// The last batch is written once more in its place, which needs no room: it dirties the same pages anew. Only
+    /// where no engine was open in this process: one that failed may still write to the file when it is dropped.
+    RewriteInPlace,
+    Fail,
+}
+
 /// Checks the journal files of the engine's directory and leaves them fit to be opened.
-pub(super) fn check(directory: &Path) -> Result<Checked, JournalError> {
-    let mut inspection = Inspection::default();
-    let paths = journal_files(directory)?;
-    for path in &paths {
-        let bytes = fs::read(path).map_err(|source| JournalError::Io { path: path.clone(), source })?;
-        inspection.add(path, &bytes)?;
+pub(super) fn check(directory: &Path, store: StoreId, no_room: NoRoom) -> Result<Checked, JournalError> {
+    let mut inspection = Inspection::of(store);
+    remove_copies(directory)?;
+    for path in journal_files(directory)? {
+        let bytes = fs::read(&path).map_err(|source| JournalError::Io { path: path.clone(), source })?;
+        inspection.add(&path, &bytes)?;
     }
     // No sync covers a batch after the one that failed, so only the last batch can be in the page cache and not on
     // disk.
-    let files = inspection.files.iter();
-    for file in files.skip(inspection.last_file) {
-        rewrite(&file.path, file.intact as u64)
-            .map_err(|source| JournalError::Io { path: file.path.clone(), source })?;
+    let last = inspection.last.map_or((0, 0), |last| (last.file, last.offset));
+    for (n, InspectedFile { path, intact }) in inspection.files.iter().enumerate().skip(last.0) {
+        let from = if n == last.0 { last.1 } else { 0 };
+        make_durable(path, from as u64..*intact as u64, no_room)
+            .map_err(|source| JournalError::Io { path: path.clone(), source })?;
     }
     sync_directory(directory).map_err(|source| JournalError::Io { path: directory.to_path_buf(), source })?;
     Ok(Checked {
         batches: inspection.batches,
         bytes: inspection.files.iter().map(|file| file.intact as u64).sum(),
+        last: inspection.last.map(|last| last.ordinal),
         cut: inspection.cut,
     })
 }
 
 /// What was found so far, going through the files from the oldest.
-#[derive(Default)]
 struct Inspection {
+    store: StoreId,
     files: Vec<InspectedFile>,
     batches: u64,
-    /// The file of the last batch.
-    last_file: usize,
     last: Option<Place>,
     cut: Option<Cut>,
 }
@@ -153,16 +122,11 @@ struct InspectedFile {
     intact: usize,
 }
 
-/// Where a batch stands in the sequence of all, and where it was found.
-#[derive(Clone, Copy, Debug)]
-struct Place {
-    seqno: u64,
-    ordinal: u64,
-    file: usize,
-    offset: usize,
-}
-
 impl Inspection {
+    const fn of(store: StoreId) -> Self {
+        Self { store, files: Vec::new(), batches: 0, last: None, cut: None }
+    }
+
     /// Goes through the next file.
     fn add(&mut self, path: &Path, bytes: &[u8]) -> Result<(), JournalError> {
         let file = self.files.len();
@@ -179,7 +143,6 @@ impl Inspection {
                 Ok(batch) => {
                     let Batch { end, seqno, mark } = batch;
                     self.last = Some(Place { seqno, ordinal: mark.ordinal, file, offset: at });
-                    self.last_file = file;
                     self.batches += 1;
                     self.files[file].intact = end;
                     at = end;
@@ -194,7 +157,7 @@ impl Inspection {
                         was_complete: written.ends_with(TRAILER) || what != Unreadable::CutShort,
                         what: what.to_string(),
                     };
-                    if holds_batch(written, at + 1) {
+                    if holds_batch(written, at + 1, self.store, self.last.map(|last| last.ordinal)) {
                         return Err(refuse(&cut));
                     }
                     self.cut = Some(cut);
@@ -206,7 +169,7 @@ impl Inspection {
     }
 
     fn next_batch(&self, bytes: &[u8], at: usize) -> Result<Batch, Unreadable> {
-        let batch = parse_batch(bytes, at)?;
+        let batch = parse_batch(bytes, at, self.store)?;
         batch.check_place(self.last)?;
         Ok(batch)
     }
@@ -220,187 +183,124 @@ impl Inspection {
     }
 }
 
-/// How much room the journal files take, holes not counted.
-pub(super) fn bytes_on_disk(directory: &Path) -> Result<u64, JournalError> {
+/// How much room the newest two journal files take, holes not counted. The last batch is in one of them.
+pub(super) fn bytes_to_copy(directory: &Path) -> Result<u64, JournalError> {
     let mut bytes = 0;
-    for path in journal_files(directory)? {
+    for path in journal_files(directory)?.into_iter().rev().take(2) {
         let metadata = fs::metadata(&path).map_err(|source| JournalError::Io { path, source })?;
         bytes += metadata.blocks() * 512;
     }
     Ok(bytes)
 }
 
+/// Writes and syncs that many bytes into a new file: whether a check could make its copy. Free blocks do not say:
+/// the directory may have become unwritable, or inodes or a quota run out.
+pub(super) fn prove_writable(directory: &Path, bytes: u64) -> Result<(), JournalError> {
+    let path = directory.join("probe.copy");
+    let written = File::create(&path).and_then(|mut file| {
+        // What is compressed or left as a hole would prove nothing.
+        let mut noise = 1_u64;
+        let mut chunk = Vec::with_capacity(PROBE_BYTES);
+        for _ in 0..bytes.div_ceil(PROBE_BYTES as u64) {
+            chunk.clear();
+            while chunk.len() < PROBE_BYTES {
+                noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                chunk.extend_from_slice(&noise.to_be_bytes());
+            }
+            file.write_all(&chunk)?;
+        }
+        file.sync_all()
+    });
+    let removed = if path.exists() { fs::remove_file(&path) } else { Ok(()) };
+    written.and(removed).map_err(|source| JournalError::Io { path, source })
+}
+
 fn refuse(cut: &Cut) -> JournalError {
     JournalError::Damaged { path: cut.path.clone(), offset: cut.offset, what: cut.what.clone() }
 }
 
-/// The journal files, oldest first. Copies that an earlier check did not finish are removed.
+/// The number of the newest journal file.
+pub(super) fn newest_journal(directory: &Path) -> Result<u64, JournalError> {
+    Ok(numbered_journal_files(directory)?.last().map_or(0, |(number, _)| *number))
+}
+
+/// The journal files, oldest first.
 fn journal_files(directory: &Path) -> Result<Vec<PathBuf>, JournalError> {
+    Ok(numbered_journal_files(directory)?.into_iter().map(|(_, path)| path).collect())
+}
+
+fn numbered_journal_files(directory: &Path) -> Result<Vec<(u64, PathBuf)>, JournalError> {
+    let mut files: Vec<_> = files_ending(directory, "jnl")?
+        .into_iter()
+        .filter_map(|path| Some((path.file_stem()?.to_str()?.parse::<u64>().ok()?, path)))
+        .collect();
+    files.sort();
+    Ok(files)
+}
+
+/// Removes the copies that an earlier check did not finish.
+fn remove_copies(directory: &Path) -> Result<(), JournalError> {
+    for path in files_ending(directory, "copy")? {
+        fs::remove_file(&path).map_err(|source| JournalError::Io { path, source })?;
+    }
+    Ok(())
+}
+
+fn files_ending(directory: &Path, extension: &str) -> Result<Vec<PathBuf>, JournalError> {
     let error = |source| JournalError::Io { path: directory.to_path_buf(), source };
     let mut files = Vec::new();
     for entry in fs::read_dir(directory).map_err(error)? {
         let path = entry.map_err(error)?.path();
-        let id = path.file_stem().and_then(|stem| stem.to_str()?.parse::<u64>().ok());
-        match (id, path.extension().and_then(|extension| extension.to_str())) {
-            (Some(id), Some("jnl")) => files.push((id, path)),
-            (Some(_), Some("copy")) => fs::remove_file(&path).map_err(error)?,
-            _ => {}
+        if path.extension().is_some_and(|it| it == extension) {
+            files.push(path);
         }
     }
-    files.sort();
-    Ok(files.into_iter().map(|(_, path)| path).collect())
+    Ok(files)
+}
+
+/// Cuts the file off at the end of `last`, the place of its last batch, and leaves no doubt that it is on disk.
+fn make_durable(path: &Path, last: Range<u64>, no_room: NoRoom) -> io::Result<()> {
+    match copy(path, last.end) {
+        Err(error) if no_room == NoRoom::RewriteInPlace && is_no_room(&error) => {
+            tracing::warn!(path = %path.display(), %error, "there is no room to copy the journal");
+            rewrite_in_place(path, last)
+        }
+        copied => copied,
+    }
+}
+
+fn is_no_room(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// Puts a copy of the first `length` bytes in the place of the file, durable before the name points to it.
-fn rewrite(path: &Path, length: u64) -> io::Result<()> {
+fn copy(path: &Path, length: u64) -> io::Result<()> {
     let copy = path.with_extension("copy");
-    let mut file = File::create(&copy)?;
-    io::copy(&mut File::open(path)?.take(length), &mut file)?;
-    file.sync_all()?;
-    fs::rename(&copy, path)
+    let made = File::create(&copy).and_then(|mut file| {
+        io::copy(&mut File::open(path)?.take(length), &mut file)?;
+        file.sync_all()?;
+        fs::rename(&copy, path)
+    });
+    if made.is_err() && copy.exists() {
+        // It only takes room; the next check would remove it too.
+        drop(fs::remove_file(&copy));
+    }
+    made
+}
+
+fn rewrite_in_place(path: &Path, last: Range<u64>) -> io::Result<()> {
+    let file = File::options().read(true).write(true).open(path)?;
+    let mut bytes = Vec::new();
+    (&file).seek(SeekFrom::Start(last.start))?;
+    (&file).take(last.end - last.start).read_to_end(&mut bytes)?;
+    file.write_all_at(&bytes, last.start)?;
+    file.set_len(last.end)?;
+    file.sync_all()
 }
 
 /// Makes the names in a directory durable.
 pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
-}
-
-/// Whether an intact batch begins anywhere at or after `from`.
-fn holds_batch(bytes: &[u8], from: usize) -> bool {
-    (from..bytes.len()).any(|at| bytes[at] == START && parse_batch(bytes, at).is_ok())
-}
-
-/// Why there is no intact batch here.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-enum Unreadable {
-    #[error("it is incomplete")]
-    CutShort,
-    #[error("it holds an entry of unknown kind {0}")]
-    UnknownEntry(u8),
-    #[error("it does not begin as a batch does, but with {0}")]
-    NoStart(u8),
-    #[error("it holds other than the {0} items it says")]
-    Count(u32),
-    #[error("its checksum does not match its bytes")]
-    Checksum,
-    #[error("its end mark is not what ends a batch")]
-    Trailer,
-    #[error("it holds no mark of semel's")]
-    Unmarked,
-    #[error("its sequence number {found} is out of line with {expected}")]
-    Sequence { found: u64, expected: u64 },
-    #[error("the sequence number {found} of the batch before it is out of line with {next}")]
-    PreviousSequence { found: u64, next: u64 },
-    #[error("it is batch {found} where batch {expected} was due")]
-    Ordinal { found: u64, expected: u64 },
-}
-
-struct Batch {
-    end: usize,
-    seqno: u64,
-    mark: Mark,
-}
-
-impl Batch {
-    /// Whether it is the batch that follows `last`.
-    fn check_place(&self, last: Option<Place>) -> Result<(), Unreadable> {
-        let Mark { ordinal, seqno_at_least } = self.mark;
-        if let Some(last) = last {
-            if ordinal != last.ordinal + 1 {
-                return Err(Unreadable::Ordinal { found: ordinal, expected: last.ordinal + 1 });
-            }
-            if seqno_at_least <= last.seqno {
-                return Err(Unreadable::PreviousSequence { found: last.seqno, next: seqno_at_least });
-            }
-        }
-        let in_line = seqno_at_least..seqno_at_least.saturating_add(MOST_SEQNOS_BETWEEN);
-        if !in_line.contains(&self.seqno) {
-            return Err(Unreadable::Sequence { found: self.seqno, expected: seqno_at_least });
-        }
-        Ok(())
-    }
-}
-
-/// Reads bytes in order, never past their end.
-struct Reader<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl<'a> Reader<'a> {
-    fn take(&mut self, length: usize) -> Result<&'a [u8], Unreadable> {
-        let end = self.at.checked_add(length).ok_or(Unreadable::CutShort)?;
-        let taken = self.bytes.get(self.at..end).ok_or(Unreadable::CutShort)?;
-        self.at = end;
-        Ok(taken)
-    }
-
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Unreadable> {
-        self.take(N)?.try_into().map_err(|_| Unreadable::CutShort)
-    }
-
-    fn byte(&mut self) -> Result<u8, Unreadable> {
-        Ok(u8::from_le_bytes(self.array()?))
-    }
-
-    fn length16(&mut self) -> Result<usize, Unreadable> {
-        Ok(usize::from(u16::from_le_bytes(self.array()?)))
-    }
-
-    fn length32(&mut self) -> Result<usize, Unreadable> {
-        usize::try_from(u32::from_le_bytes(self.array()?)).map_err(|_| Unreadable::CutShort)
-    }
-}
-
-fn parse_batch(bytes: &[u8], from: usize) -> Result<Batch, Unreadable> {
-    let mut reader = Reader { bytes, at: from };
-    match reader.byte()? {
-        START => {}
-        other => return Err(Unreadable::NoStart(other)),
-    }
-    let count = u32::from_le_bytes(reader.array()?);
-    let seqno = u64::from_le_bytes(reader.array()?);
-    let mut mark = None;
-    let mut items = 0_u32;
-    loop {
-        match reader.byte()? {
-            ITEM => {
-                reader.take(10)?; // its type, its compression, its keyspace
-                let key_length = reader.length16()?;
-                reader.take(4)?; // the value's length before compression
-                let value_length = reader.length32()?;
-                let key = reader.take(key_length)?;
-                let value = reader.take(value_length)?;
-                if key == Mark::KEY {
-                    mark = Mark::from_bytes(value);
-                }
-                items = items.checked_add(1).ok_or(Unreadable::Count(count))?;
-            }
-            CLEAR => {
-                reader.take(8)?;
-                items = items.checked_add(1).ok_or(Unreadable::Count(count))?;
-            }
-            END => break,
-            other => return Err(Unreadable::UnknownEntry(other)),
-        }
-        if items > count {
-            return Err(Unreadable::Count(count));
-        }
-    }
-    let body = from + START_BYTES..reader.at - 1;
-    let checksum = u64::from_le_bytes(reader.array()?);
-    if reader.take(TRAILER.len())? != TRAILER {
-        return Err(Unreadable::Trailer);
-    }
-    if items != count {
-        return Err(Unreadable::Count(count));
-    }
-    let mut hasher = Xxh3::new();
-    hasher.update(&bytes[body]);
-    if hasher.digest() != checksum {
-        return Err(Unreadable::Checksum);
-    }
-    Ok(Batch { end: reader.at, seqno, mark: mark.ok_or(Unreadable::Unmarked)? })
 }
 
 #[cfg(test)]

@@ -7,7 +7,6 @@ use fjall::UserKey;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
-use crate::domain::{Phase, Record};
 use crate::storage::Versioned;
 
 /// A larger record is left to the engine's cache.
@@ -20,32 +19,12 @@ struct Weight;
 
 impl Weighter<UserKey, Versioned> for Weight {
     fn weight(&self, key: &UserKey, value: &Versioned) -> u64 {
-        weight(key, &value.record)
+        weight(key, value)
     }
 }
 
-fn weight(key: &UserKey, record: &Record) -> u64 {
-    // The entry, the record, and the allocations behind its fields.
-    let fixed = 2 * size_of::<UserKey>() + size_of::<Versioned>() + size_of::<Record>() + 128;
-    let variable = match record {
-        Record::Kept(kept) => {
-            let checkpoints: usize = kept
-                .checkpoints
-                .as_slice()
-                .iter()
-                .map(|point| 96 + point.name.as_str().len() + point.value.len())
-                .sum();
-            let labels: usize =
-                kept.labels.pairs().iter().map(|(name, value)| 96 + name.len() + value.len()).sum();
-            let phase = match &kept.phase {
-                Phase::Completed { result, .. } => 160 + result.size(),
-                Phase::InProgress { .. } | Phase::Released { .. } => kept.detail().len(),
-            };
-            checkpoints + labels + phase
-        }
-        Record::Forgotten(_) => 0,
-    };
-    (fixed + key.len() + variable) as u64
+fn weight(key: &UserKey, value: &Versioned) -> u64 {
+    (2 * size_of::<UserKey>() + key.len() + value.weight()) as u64
 }
 
 impl Recent {
@@ -60,7 +39,7 @@ impl Recent {
 
     /// Takes the place of whatever was there, even where `current` itself is not kept.
     pub(super) fn put(&self, key: UserKey, current: Versioned) {
-        if weight(&key, &current.record) > LARGEST {
+        if weight(&key, &current) > LARGEST {
             self.0.remove(&key);
         } else {
             self.0.insert(key, current);

@@ -1,6 +1,7 @@
 //! What the embedded store can be told.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 const MIB: u64 = 1024 * 1024;
 
@@ -20,6 +21,12 @@ pub struct Settings {
     /// Writes are refused while the file system has less room than this, so that what was accepted can always be
     /// flushed and compacted. Reclamation may use half of it.
     pub free_space_reserve_bytes: u64,
+    /// How many bytes of requests may wait for the disk; what comes on top is refused as unavailable.
+    pub waiting_bytes: u64,
+    /// A committer that has been at one step for longer than this is taken for stuck: [`ping`] says so.
+    ///
+    /// [`ping`]: crate::storage::Store::ping
+    pub stuck_after: Duration,
 }
 
 impl Settings {
@@ -34,6 +41,8 @@ impl Settings {
             write_buffer_bytes: 16 * MIB,
             journal_bytes: Self::LEAST_JOURNAL_BYTES,
             free_space_reserve_bytes: 256 * MIB,
+            waiting_bytes: 64 * MIB,
+            stuck_after: Duration::from_secs(10),
         }
     }
 

@@ -3,8 +3,13 @@
 use std::fs;
 use std::ops::Range;
 
+use xxhash_rust::xxh3::Xxh3;
+
+use super::super::journal_format::{END, END_BYTES, ITEM, ITEM_BYTES, START, START_BYTES};
+use super::super::mark::Mark;
 use super::*;
 
+const STORE: StoreId = StoreId([0xa7; 16]);
 const RECORDS: u64 = 1;
 const RECLAIM: u64 = 3;
 
@@ -21,11 +26,17 @@ fn item(bytes: &mut Vec<u8>, keyspace: u64, key: &[u8], value: &[u8]) {
 
 /// A batch as the engine writes it.
 fn batch(ordinal: u64, seqno: u64, values: &[&[u8]]) -> Vec<u8> {
+    batch_of(STORE, ordinal, seqno, values)
+}
+
+fn batch_of(store: StoreId, ordinal: u64, seqno: u64, values: &[&[u8]]) -> Vec<u8> {
     let mut items = Vec::new();
     for value in values {
         item(&mut items, RECORDS, b"\x01t\x00\x01ekey", value);
     }
-    item(&mut items, RECLAIM, Mark::KEY, &Mark { ordinal, seqno_at_least: seqno }.to_bytes());
+    let length = START_BYTES + items.len() + ITEM_BYTES + Mark::KEY.len() + Mark::BYTES + END_BYTES;
+    let mark = Mark { store, ordinal, seqno_at_least: seqno, length: length as u64 };
+    item(&mut items, RECLAIM, Mark::KEY, &mark.to_bytes());
     let mut bytes = vec![START];
     bytes.extend(u32::try_from(values.len() + 1).expect("small").to_le_bytes());
     bytes.extend(seqno.to_le_bytes());
@@ -52,7 +63,7 @@ fn journal() -> (Vec<u8>, Vec<Range<usize>>) {
 }
 
 fn inspect(files: &[Vec<u8>]) -> Result<Inspection, JournalError> {
-    let mut inspection = Inspection::default();
+    let mut inspection = Inspection::of(STORE);
     for (n, bytes) in files.iter().enumerate() {
         inspection.add(Path::new(&format!("{n}.jnl")), bytes)?;
     }
@@ -156,7 +167,7 @@ fn a_tail_may_be_torn_in_a_sealed_file_when_nothing_follows() {
     let (bytes, places) = journal();
     let torn = bytes[..places[4].end - 3].to_vec();
     let inspection = inspect(&[torn.clone(), vec![0; 64]]).expect("it opens");
-    assert_eq!((inspection.batches, inspection.last_file), (4, 0), "that file is copied too");
+    assert_eq!((inspection.batches, inspection.last.expect("some").file), (4, 0), "that file is copied too");
     assert_eq!(damage(&[torn, batch(11, 90, &[b"later"])]), Some(("0.jnl".to_owned(), places[4].start)));
 }
 
@@ -165,7 +176,7 @@ fn several_files_are_one_sequence() {
     let (bytes, places) = journal();
     let (first, second) = bytes.split_at(places[2].start);
     let inspection = inspect(&[first.to_vec(), second.to_vec()]).expect("intact");
-    assert_eq!((inspection.batches, inspection.last_file), (5, 1));
+    assert_eq!((inspection.batches, inspection.last.expect("some").file), (5, 1));
     let mut flipped = first.to_vec();
     flipped[places[1].start + 30] ^= 4;
     assert_eq!(damage(&[flipped, second.to_vec()]), Some(("0.jnl".to_owned(), places[1].start)));
@@ -202,6 +213,70 @@ fn a_batch_of_another_maker_is_refused() {
 }
 
 #[test]
+fn a_payload_that_is_a_batch_is_not_taken_for_one() {
+    // Torn anywhere, a batch leaves such a payload in the journal, after bytes that cannot be read.
+    let mut payload = b"padding".to_vec();
+    for ordinal in 0..20 {
+        payload.extend(batch_of(StoreId([0; 16]), ordinal, 70 + ordinal, &[b"forged"]));
+    }
+    let before = batch(7, 70, &[b"first"]);
+    for earlier in [&[][..], &before] {
+        let torn = [earlier, &batch(8, 71, &[&payload, &[1; 30]])].concat();
+        for end in earlier.len() + 1..torn.len() {
+            let inspection =
+                inspect(&[torn[..end].to_vec()]).unwrap_or_else(|error| panic!("{end}: {error}"));
+            assert_eq!(inspection.cut.expect("a tail was cut").offset, earlier.len());
+        }
+    }
+}
+
+#[test]
+fn what_is_looked_at_for_later_batches_is_bounded_by_the_length_of_the_tail() {
+    // Each of these begins as a batch, and goes on into the next: whoever follows them all never ends.
+    let mut nested = Vec::new();
+    while nested.len() < 3 * 1024 * 1024 {
+        nested.extend([START]);
+        nested.extend(u32::MAX.to_le_bytes());
+        nested.extend(71_u64.to_le_bytes());
+        item(&mut nested, RECORDS, b"k", b"");
+        nested.extend([ITEM, 0, 0]);
+        nested.extend(RECORDS.to_le_bytes());
+        nested.extend(0_u16.to_le_bytes());
+        nested.extend(13_u32.to_le_bytes());
+        nested.extend(13_u32.to_le_bytes());
+    }
+    let torn = batch(8, 71, &[&nested]);
+    let inspection = inspect(&[torn[..torn.len() - 1].to_vec()]).expect("it opens");
+    assert_eq!(inspection.cut.expect("a tail was cut").offset, 0);
+}
+
+#[test]
+fn a_batch_of_another_store_is_refused() {
+    let (mut bytes, places) = journal();
+    let foreign = batch_of(StoreId([3; 16]), 9, 75, &[&[75; 40], b"", &[1; 30]]);
+    bytes[places[2].clone()].copy_from_slice(&foreign);
+    assert_eq!(damage(&[bytes]), Some(("0.jnl".to_owned(), places[2].start)));
+}
+
+#[test]
+fn a_rewrite_in_place_leaves_what_a_copy_leaves() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let (bytes, places) = journal();
+    let torn = &bytes[..bytes.len() - 3];
+    let (copied, rewritten) = (directory.path().join("copied"), directory.path().join("rewritten"));
+    for path in [&copied, &rewritten] {
+        fs::write(path, torn).expect("written");
+    }
+    let last = places[3].start as u64..places[3].end as u64;
+    copy(&copied, last.end).expect("copied");
+    rewrite_in_place(&rewritten, last.clone()).expect("rewritten");
+    let kept = &bytes[..places[3].end];
+    for path in [&copied, &rewritten] {
+        assert_eq!(fs::read(path).expect("there"), kept);
+    }
+}
+
+#[test]
 fn noise_never_panics() {
     let (bytes, _) = journal();
     let mut state = 1_u64;
@@ -228,7 +303,7 @@ fn the_files_are_left_fit_to_be_opened() {
     fs::write(directory.path().join("11.jnl"), vec![0; 100]).expect("written");
     fs::write(directory.path().join("12.copy"), b"of an earlier check").expect("written");
     fs::write(directory.path().join("version"), b"not a journal").expect("written");
-    let checked = check(directory.path()).expect("it opens");
+    let checked = check(directory.path(), STORE, NoRoom::Fail).expect("it opens");
     assert_eq!(checked.batches, 4);
     assert_eq!(checked.cut.expect("torn").path, directory.path().join("10.jnl"));
     let read = |name: &str| fs::read(directory.path().join(name)).expect("there");
@@ -236,5 +311,5 @@ fn the_files_are_left_fit_to_be_opened() {
     assert_eq!(read("10.jnl"), second[..places[4].start - places[2].start], "cut after the last batch");
     assert_eq!(read("11.jnl"), b"");
     assert!(!directory.path().join("12.copy").exists());
-    assert_eq!(check(directory.path()).expect("it opens again").cut, None);
+    assert_eq!(check(directory.path(), STORE, NoRoom::Fail).expect("it opens again").cut, None);
 }
