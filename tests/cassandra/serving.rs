@@ -114,6 +114,15 @@ impl Starting {
         let log = Heard::listen(process.stderr.take().expect("it is piped"));
         Self { process, stdout, log }
     }
+
+    /// Waits until it says where it serves.
+    fn until_serving(&mut self) {
+        wait_until("it serves", || {
+            let ended = self.process.try_wait().expect("it can be asked");
+            assert!(ended.is_none(), "it ended with {ended:?}:\n{}", self.log.text());
+            self.stdout.text().contains("gRPC")
+        });
+    }
 }
 
 impl Drop for Starting {
@@ -145,7 +154,7 @@ pub(crate) fn a_server_waits_for_its_database_and_follows_it(cluster: &mut Clust
     let port = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
     let mut command = serve(cluster, &keyspace);
     command.args(["--ops-listen", &port.to_string()]);
-    let server = Starting::new(command);
+    let mut server = Starting::new(command);
     server.log.wait_for("waiting for it", 2);
     assert!(get(port, "/livez").starts_with("HTTP/1.1 200"));
     let readiness = get(port, "/readyz");
@@ -153,7 +162,7 @@ pub(crate) fn a_server_waits_for_its_database_and_follows_it(cluster: &mut Clust
     assert!(!server.stdout.text().contains("gRPC"), "it does not say that it serves");
     cluster.restart(0);
     runtime.block_on(cluster.until_serving());
-    server.stdout.wait_for("gRPC", 1);
+    server.until_serving();
     wait_until("it is ready", || get(port, "/readyz").starts_with("HTTP/1.1 200"));
 
     // The database goes, and comes back, while it serves.
