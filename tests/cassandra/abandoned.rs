@@ -8,7 +8,7 @@ use semel::sweep::{Counts, INTERVAL, Sweep};
 use semel::telemetry::KeyHash;
 use tokio::runtime::Runtime;
 
-use crate::callers::lease;
+use crate::callers::{answered, lease};
 use crate::calls::{begin, key, started};
 use crate::cluster::Cluster;
 use crate::database::{Database, SetClock, mark_unknown};
@@ -35,7 +35,7 @@ pub(crate) fn what_a_dead_server_began_is_found(cluster: &mut Cluster, runtime: 
         for n in 0..keys {
             let request =
                 proto::BeginRequest { lease: Some(lease(lease_length)), ..begin(&format!("left {n}"), 1) };
-            started(dying.client().begin(request).await.expect("begun"));
+            started(answered(async || dying.client().begin(request.clone()).await).await.expect("begun"));
         }
         drop(dying);
 

@@ -86,6 +86,21 @@ pub(crate) async fn race(servers: &[Semel], name: String, callers: u32, manners:
     Raced { name: race.name, figures, fence, result }
 }
 
+/// The answer to a call that is sent until there is one: for tests that are not about whether there is.
+pub(crate) async fn answered<A>(
+    call: impl AsyncFn() -> Result<Response<A>, Status>,
+) -> Result<Response<A>, Status> {
+    let began = Instant::now();
+    loop {
+        match call().await {
+            Err(status) if status.code() == Code::Unavailable && began.elapsed() < PATIENCE => {
+                tokio::time::sleep(PAUSE).await;
+            }
+            answer => return answer,
+        }
+    }
+}
+
 /// Every task must end well.
 pub(crate) async fn join(mut tasks: JoinSet<()>) {
     while let Some(ended) = tasks.join_next().await {

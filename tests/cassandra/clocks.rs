@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use semel::proto;
+use semel::proto::abort_request::Disposition;
 use semel::proto::begin_response::Decision;
 use tokio::runtime::Runtime;
-use tonic::Code;
+use tonic::Status;
 
-use crate::callers::lease;
-use crate::calls::{attempt_id, begin, complete, decision, key, reason};
+use crate::callers::{answered, lease};
+use crate::calls::{abort, attempt_id, begin, complete, decision, key, reason};
 use crate::cluster::Cluster;
 use crate::database::{Database, SetClock};
 use crate::servers::{Semel, Start};
@@ -40,12 +41,7 @@ impl Pair {
 
 async fn begun(server: &Semel, name: &str, attempt: u32) -> Decision {
     let request = proto::BeginRequest { lease: Some(lease(LEASE)), retry: true, ..begin(name, attempt) };
-    loop {
-        match server.client().begin(request.clone()).await {
-            Ok(answer) => return decision(answer),
-            Err(status) => assert_eq!(status.code(), Code::Unavailable, "{status:?}"),
-        }
-    }
+    decision(answered(async || server.client().begin(request.clone()).await).await.expect("it is answered"))
 }
 
 async fn started(server: &Semel, name: &str, attempt: u32) -> proto::Started {
@@ -107,34 +103,17 @@ pub(crate) fn beyond_the_allowance_the_fence_protects(cluster: &mut Cluster, run
             let second = started(ahead, name, 2).await;
             assert!(second.attempt == 2 && second.fence > first.fence);
 
-            let mut client = behind.client();
-            let renew = proto::RenewRequest {
-                key: Some(key(name)),
-                fence: first.fence,
-                attempt_id: attempt_id(1),
-                lease: None,
-            };
-            let save = proto::SaveCheckpointRequest {
-                key: Some(key(name)),
-                fence: first.fence,
-                attempt_id: attempt_id(1),
-                name: "point".into(),
-                value: "1".into(),
-            };
-            let abort = crate::calls::abort(name, 1, first.fence, proto::abort_request::Disposition::Release);
-            let answers = [
-                client.renew(renew).await.map(|_| ()),
-                client.save_checkpoint(save).await.map(|_| ()),
-                client.abort(abort).await.map(|_| ()),
-                client.complete(complete(name, 1, first.fence, "stale")).await.map(|_| ()),
-            ];
-            for answer in answers {
-                assert_eq!(reason(&answer.expect_err("its fence is lost")), "FENCE_LOST");
+            // Each of them first for some keys: then the server acts on what it wrote itself, and the condition of its
+            // write alone stops it.
+            for write in 0..4 {
+                let answer = write_as_owner(behind, name, first.fence, (n + write) % 4).await;
+                assert_eq!(reason(&answer.expect_err("its fence is lost")), "FENCE_LOST", "{name}: {write}");
                 refused += 1;
             }
             // By the clock that is behind, this lease is far from over.
             assert!(matches!(begun(behind, name, 3).await, Decision::InProgress(_)));
-            ahead.client().complete(complete(name, 2, second.fence, "good")).await.expect("it owns the key");
+            let good = complete(name, 2, second.fence, "good");
+            answered(async || ahead.client().complete(good.clone()).await).await.expect("it owns the key");
             match begun(behind, name, 3).await {
                 Decision::Replayed(replayed) => {
                     assert_eq!(replayed.fence, second.fence);
@@ -146,4 +125,33 @@ pub(crate) fn beyond_the_allowance_the_fence_protects(cluster: &mut Cluster, run
         support::count("cassandra_fenced_writes", refused);
         database.drop().await;
     });
+}
+
+async fn write_as_owner(server: &Semel, name: &str, fence: i64, which: u64) -> Result<(), Status> {
+    let attempt_id = attempt_id(1);
+    match which {
+        0 => {
+            let lease = Some(lease(2 * LEASE));
+            let renew = proto::RenewRequest { key: Some(key(name)), fence, attempt_id, lease };
+            answered(async || server.client().renew(renew.clone()).await).await.map(|_| ())
+        }
+        1 => {
+            let save = proto::SaveCheckpointRequest {
+                key: Some(key(name)),
+                fence,
+                attempt_id,
+                name: "point".into(),
+                value: "1".into(),
+            };
+            answered(async || server.client().save_checkpoint(save.clone()).await).await.map(|_| ())
+        }
+        2 => {
+            let release = abort(name, 1, fence, Disposition::Release);
+            answered(async || server.client().abort(release.clone()).await).await.map(|_| ())
+        }
+        _ => {
+            let stale = complete(name, 1, fence, "stale");
+            answered(async || server.client().complete(stale.clone()).await).await.map(|_| ())
+        }
+    }
 }

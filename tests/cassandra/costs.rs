@@ -1,12 +1,14 @@
 //! What calls cost the database, counted where they pass: conditional writes and reads of the key.
 
+use futures_util::future::join_all;
 use semel::proto;
 use semel::proto::abort_request::Disposition;
 use semel::proto::begin_response::Decision;
 use semel::storage::metered::{CallOutcome, Operation};
 use tokio::runtime::Runtime;
-use tokio::task::JoinSet;
+use tonic::Response;
 
+use crate::callers::answered;
 use crate::calls::{abort, begin, complete, decision, replayed, started};
 use crate::cluster::Cluster;
 use crate::database::Database;
@@ -34,9 +36,9 @@ pub(crate) fn calls_cost_what_they_must(cluster: &mut Cluster, runtime: &Runtime
         let (mut calls, mut disturbed) = (0, 0);
         for n in 0..keys {
             let bills = loop {
-                let before = unknown(&servers);
+                let before = failed(&servers);
                 let bills = bills(&wire, &servers, n, disturbed).await;
-                if unknown(&servers) == before {
+                if failed(&servers) == before {
                     break bills;
                 }
                 disturbed += 1;
@@ -49,9 +51,9 @@ pub(crate) fn calls_cost_what_they_must(cluster: &mut Cluster, runtime: &Runtime
             }
         }
         let spent = loop {
-            let before = unknown(&servers);
+            let before = failed(&servers);
             let spent = many_begin_one_key(&wire, &servers[0], &format!("hot {disturbed}")).await;
-            if unknown(&servers) == before {
+            if failed(&servers) == before {
                 break spent;
             }
             disturbed += 1;
@@ -64,34 +66,51 @@ pub(crate) fn calls_cost_what_they_must(cluster: &mut Cluster, runtime: &Runtime
     });
 }
 
-/// How many writes had to be sent again.
-fn unknown(servers: &[Semel]) -> u64 {
-    let unknown =
-        |server: &Semel| server.metered.calls(Operation::CompareAndPut, CallOutcome::OutcomeUnknown).count;
-    servers.iter().map(unknown).sum()
+/// How many requests failed: each is sent again, by the server or by its caller.
+fn failed(servers: &[Semel]) -> u64 {
+    let failed = |server: &Semel| -> u64 {
+        [Operation::Get, Operation::CompareAndPut]
+            .into_iter()
+            .flat_map(|operation| {
+                [(operation, CallOutcome::Unavailable), (operation, CallOutcome::OutcomeUnknown)]
+            })
+            .map(|(operation, outcome)| server.metered.calls(operation, outcome).count)
+            .sum()
+    };
+    servers.iter().map(failed).sum()
+}
+
+async fn begun(server: &Semel, request: proto::BeginRequest) -> Response<proto::BeginResponse> {
+    answered(async || server.client().begin(request.clone()).await).await.expect("it is answered")
+}
+
+async fn completed(server: &Semel, name: &str, attempt: u32, fence: i64) {
+    let request = complete(name, attempt, fence, "done");
+    answered(async || server.client().complete(request.clone()).await).await.expect("it is the owner");
 }
 
 async fn bills(wire: &Wire, servers: &[Semel; 2], n: u64, trial: u32) -> Vec<Bill> {
     let mut bills = Vec::new();
-    let [mut here, mut elsewhere] = servers.each_ref().map(Semel::client);
+    let [here, elsewhere] = servers;
     let name = &format!("costed {n} {trial}");
     let mut before = wire.asked(name);
     let mut bill = |call, allowed| {
         bills.push((call, wire.asked_since(name, before), allowed));
         before = wire.asked(name);
     };
-    let first = started(here.begin(begin(name, 1)).await.expect("begun"));
+    let first = started(begun(here, begin(name, 1)).await);
     bill("a fresh Begin", cost(1, 0));
-    here.abort(abort(name, 1, first.fence, Disposition::OutcomeUnknown)).await.expect("given up");
+    let give_up = abort(name, 1, first.fence, Disposition::OutcomeUnknown);
+    answered(async || here.client().abort(give_up.clone()).await).await.expect("given up");
     bill("an Abort on the server that did the Begin", cost(1, 0));
     let retry = proto::BeginRequest { retry: true, ..begin(name, 2) };
-    let taken = started(elsewhere.begin(retry).await.expect("taken over"));
+    let taken = started(begun(elsewhere, retry).await);
     assert_eq!(taken.attempt, 2);
     bill("a takeover by a retry", cost(1, 1));
-    elsewhere.complete(complete(name, 2, taken.fence, "done")).await.expect("completed");
+    completed(elsewhere, name, 2, taken.fence).await;
     bill("a Complete on the server that did the Begin", cost(1, 0));
     for attempt in 3..6 {
-        replayed(elsewhere.begin(begin(name, attempt)).await.expect("replayed"));
+        replayed(begun(elsewhere, begin(name, attempt)).await);
     }
     bill("replays from the cache", cost(0, 0));
 
@@ -101,20 +120,16 @@ async fn bills(wire: &Wire, servers: &[Semel; 2], n: u64, trial: u32) -> Vec<Bil
         bills.push((call, wire.asked_since(name, before), allowed));
         before = wire.asked(name);
     };
-    let begun = started(here.begin(begin(name, 1)).await.expect("begun"));
+    let first = started(begun(here, begin(name, 1)).await);
     bill("a fresh Begin", cost(1, 0));
-    elsewhere.complete(complete(name, 1, begun.fence, "done")).await.expect("completed");
+    completed(elsewhere, name, 1, first.fence).await;
     bill("a Complete on another server", cost(1, 1));
     bills
 }
 
 async fn many_begin_one_key(wire: &Wire, server: &Semel, name: &str) -> Asked {
-    let mut calls = JoinSet::new();
-    for attempt in 1..=1000 {
-        let (mut client, request) = (server.client(), begin(name, attempt));
-        calls.spawn(async move { decision(client.begin(request).await.expect("answered")) });
-    }
-    let decisions = calls.join_all().await;
+    let calls = (1..=1000).map(|attempt| begun(server, begin(name, attempt)));
+    let decisions: Vec<_> = join_all(calls).await.into_iter().map(decision).collect();
     let owns = |decision: &&Decision| matches!(decision, Decision::Started(_));
     assert_eq!(decisions.iter().filter(owns).count(), 1);
     wire.asked(name)

@@ -11,7 +11,7 @@ use semel::proto::begin_response::Decision;
 use tokio::runtime::Runtime;
 use tonic::{Code, Status};
 
-use crate::callers::{PATIENCE, lease};
+use crate::callers::{PATIENCE, answered, lease};
 use crate::calls::{abort, attempt_id, begin, complete, decision, key, reason, success};
 use crate::cluster::Cluster;
 use crate::database::Database;
@@ -221,7 +221,9 @@ impl Case {
         };
         if self.operation == Operation::Takeover {
             let give_up = abort(&self.name, OWNER, first, Disposition::OutcomeUnknown);
-            self.scene.rival.client().abort(give_up).await.expect("the nodes work");
+            answered(async || self.scene.rival.client().abort(give_up.clone()).await)
+                .await
+                .expect("given up");
         }
         first
     }
@@ -301,12 +303,8 @@ impl Case {
 
     async fn begin_elsewhere(&self, attempt: u32) -> Decision {
         let request = proto::BeginRequest { lease: Some(lease(LEASE)), ..begin(&self.name, attempt) };
-        loop {
-            match self.scene.rival.client().begin(request.clone()).await {
-                Ok(answer) => return decision(answer),
-                Err(status) => assert_eq!(status.code(), Code::Unavailable, "{}: {status:?}", self.name),
-            }
-        }
+        let answer = answered(async || self.scene.rival.client().begin(request.clone()).await).await;
+        decision(answer.unwrap_or_else(|status| panic!("{}: {status:?}", self.name)))
     }
 
     /// What somebody else is told while the call has no answer.
@@ -370,13 +368,8 @@ impl Case {
     }
 
     async fn completed_by(&self, attempt: u32, fence: i64) -> Result<(), Status> {
-        loop {
-            let request = complete(&self.name, attempt, fence, "done");
-            match self.scene.rival.client().complete(request).await {
-                Err(status) if status.code() == Code::Unavailable => {}
-                answer => return answer.map(|_| ()),
-            }
-        }
+        let request = complete(&self.name, attempt, fence, "done");
+        answered(async || self.scene.rival.client().complete(request.clone()).await).await.map(|_| ())
     }
 
     async fn is_completed(&self, fence: i64) {

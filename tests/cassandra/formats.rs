@@ -12,9 +12,8 @@ use semel::storage::record_codec::{Codec, FormatVersion};
 use semel::storage::scylla::{Settings, schema};
 use semel::storage::{Freshness, Page, Put, Scan, Store, StoreError, Versioned, Write};
 use tokio::runtime::Runtime;
-use tonic::Code;
 
-use crate::callers::{Manners, PATIENCE, race};
+use crate::callers::{Manners, PATIENCE, answered, race};
 use crate::calls::{begin, complete, reason, started};
 use crate::cluster::Cluster;
 use crate::database::Database;
@@ -152,18 +151,12 @@ pub(crate) fn two_releases_share_a_database(cluster: &mut Cluster, runtime: &Run
 }
 
 async fn begun(server: &Semel, name: &str) -> proto::Started {
-    loop {
-        match server.client().begin(begin(name, 1)).await {
-            Ok(answer) => return started(answer),
-            Err(status) => assert_eq!(status.code(), Code::Unavailable, "{status:?}"),
-        }
-    }
+    started(answered(async || server.client().begin(begin(name, 1)).await).await.expect("begun"))
 }
 
 async fn completed(server: &Semel, name: &str, fence: i64) {
-    while let Err(status) = server.client().complete(complete(name, 1, fence, "done")).await {
-        assert_eq!(status.code(), Code::Unavailable, "{status:?}");
-    }
+    let request = complete(name, 1, fence, "done");
+    answered(async || server.client().complete(request.clone()).await).await.expect("completed");
 }
 
 /// A server that runs hears of the raise.
