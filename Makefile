@@ -9,7 +9,7 @@ NODES ?= 3
 PARTS := $(sort $(notdir $(wildcard tools/parts/*)))
 DATA_DIR ?= ./data
 
-.PHONY: help run test quick check verify verify-help fmt clean-data cassandra cassandra-stop
+.PHONY: help run test test-cassandra quick check verify verify-help fmt clean-data cassandra cassandra-stop
 
 help: ## Lists these commands.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -18,8 +18,11 @@ run: ## Builds, and serves on the embedded store in ./data (or DATA_DIR).
 	@cargo build --release --locked
 	@exec target/release/semel serve --data-dir '$(DATA_DIR)'
 
-test: ## The small form of everything, from a fresh clone; installs what it needs.
-	@tools/prove small $(PARTS)
+test: ## The small form of everything that needs no database, from a fresh clone; installs what it needs.
+	@tools/prove small core
+
+test-cassandra: ## The small form of what needs one: real Apache Cassandra, one node and three, 3 GiB of memory.
+	@tools/prove small cassandra
 
 quick: ## The inner loop: formatting, clippy, and every test that is not slow.
 	@tools/quick
