@@ -246,15 +246,24 @@ impl Case {
                 self.scene.wire.disarm(&self.name);
                 return answer.map_err(|_| false);
             };
-            let unknown = self.fault != NOT_BEGUN && sent;
-            let due = if unknown { "STORE_OUTCOME_UNKNOWN" } else { "STORE_UNAVAILABLE" };
-            assert_eq!((status.code(), reason(&status).as_str()), (Code::Unavailable, due), "{}", self.name);
-            assert!(self.hits != Hits::Once || !unknown, "{}: there was time to settle it", self.name);
+            let said = reason(&status);
+            assert_eq!(status.code(), Code::Unavailable, "{}: {status:?}", self.name);
             if sent {
+                let unknown = self.fault != NOT_BEGUN;
+                let due = if unknown { "STORE_OUTCOME_UNKNOWN" } else { "STORE_UNAVAILABLE" };
+                assert_eq!(said, due, "{}", self.name);
+                assert!(self.hits != Hits::Once || !unknown, "{}: there was time to settle it", self.name);
                 self.scene.wire.disarm(&self.name);
                 return Err(unknown);
             }
-            // Others' faults had broken every connection, and the driver mends them after a pause.
+            // Others' faults broke the connections, this request's own perhaps, before it was seen here; the driver
+            // mends them after a pause.
+            let cuts = matches!(self.fault, Fault::CutUnseen | Fault::CutDone);
+            assert!(
+                cuts && ["STORE_OUTCOME_UNKNOWN", "STORE_UNAVAILABLE"].contains(&said.as_str()),
+                "{}: {said}",
+                self.name
+            );
             tokio::time::sleep(MENDING).await;
         }
     }
