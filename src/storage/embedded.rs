@@ -222,6 +222,8 @@ impl Shared {
     fn close(&self) {
         self.withdraw();
         self.directory.give_up();
+        // It was asked to: no trouble that the log should tell of.
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some("the store is closed".to_owned());
     }
 
     /// Notes why writes do not work, or that they do; the log gets each change.

@@ -159,7 +159,6 @@ impl Committer {
             request.refuse(closed());
         }
         self.shared.close();
-        self.shared.set_trouble(Some("the store is closed".to_owned()));
     }
 
     fn serve(&mut self, mut group: Vec<Request>) {
