@@ -2,6 +2,7 @@
 
 mod arrival;
 mod call;
+mod caller;
 mod connections;
 mod convert;
 mod deadline;
@@ -34,6 +35,7 @@ use crate::proto;
 use crate::proto::idempotency_service_server::IdempotencyServiceServer;
 use crate::proto::operator_service_server::OperatorServiceServer;
 
+pub use caller::{Caller, Identity, Role};
 pub use limits::Limits;
 
 /// Where to serve: two sockets that are already bound.

@@ -23,7 +23,8 @@ impl Pattern {
         }
     }
 
-    fn matches(&self, text: &str) -> bool {
+    /// Whether `text` is one of those it stands for.
+    pub fn matches(&self, text: &str) -> bool {
         match self {
             Self::Exact(exact) => exact == text,
             Self::Prefix(prefix) => text.starts_with(prefix.as_str()),

@@ -3,15 +3,25 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::caller::Caller;
 use super::deadline::Deadline;
 use super::status::Failure;
 use crate::coordinator::{self, Begun, Coordinator, ListingFilter};
 use crate::domain::{Begin, Command, InForce, Key, Traceparent};
 use crate::storage::Cursor;
 
+/// What every request is given before its method is called.
+#[derive(Clone, Debug)]
+pub(super) struct Admitted {
+    pub(super) deadline: Deadline,
+    pub(super) caller: Caller,
+}
+
 /// What a call carries beside its message.
 #[derive(Clone, Debug)]
 pub(super) struct Context {
+    /// Who makes it.
+    pub(super) caller: Caller,
     /// By when it has to be answered.
     pub(super) deadline: Deadline,
     /// Its caller's trace, where it sent a valid one.
@@ -20,8 +30,14 @@ pub(super) struct Context {
 
 impl Context {
     pub(super) fn of<T>(request: &tonic::Request<T>) -> Self {
+        // Every request comes through dispatch.rs, which admits it.
+        let admitted: &Admitted = request.extensions().get().expect("no call without a caller");
         let traceparent = request.metadata().get("traceparent").and_then(|value| value.to_str().ok());
-        Self { deadline: Deadline::of(request), traceparent: traceparent.and_then(Traceparent::parse) }
+        Self {
+            caller: admitted.caller.clone(),
+            deadline: admitted.deadline,
+            traceparent: traceparent.and_then(Traceparent::parse),
+        }
     }
 }
 

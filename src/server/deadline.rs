@@ -34,12 +34,6 @@ impl Deadline {
         Self { ends: now + length, answer_by: now + length.saturating_sub(kept_back) }
     }
 
-    /// As it was set when the request arrived.
-    pub(super) fn of<T>(request: &tonic::Request<T>) -> Self {
-        // Every request comes through dispatch.rs, which sets it.
-        *request.extensions().get().expect("no request without a deadline")
-    }
-
     /// When nobody listens any more.
     pub(super) const fn ends(self) -> Instant {
         self.ends

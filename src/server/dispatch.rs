@@ -19,6 +19,8 @@ use tracing::error;
 use uuid::Uuid;
 
 use super::arrival::Arrival;
+use super::call::Admitted;
+use super::caller::Caller;
 use super::deadline::Deadline;
 use super::delivery::{self, Sliced};
 use super::idempotency::Idempotency;
@@ -68,7 +70,7 @@ impl hyper::service::Service<Request<Incoming>> for Dispatch {
         let last =
             service_name(path).starts_with(REFLECTION).then(|| self.draining.clone().cancelled_owned());
         let mut request = request.map(|body| Arrival::new(body, deadline.ends(), last));
-        request.extensions_mut().insert(deadline);
+        request.extensions_mut().insert(Admitted { deadline, caller: Caller::ANYBODY });
         let answer: Answer<Body> = match service_name(request.uri().path()) {
             Calls::NAME => self.calls.clone().call(request),
             _ => Box::pin(self.others.clone().call(request)),

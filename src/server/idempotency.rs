@@ -36,9 +36,9 @@ impl IdempotencyService for Idempotency {
         &self,
         request: Request<proto::CompleteRequest>,
     ) -> Result<Response<proto::CompleteResponse>, Status> {
-        let deadline = Context::of(&request).deadline;
-        let call = convert::complete(request.into_inner(), &self.policies)?;
-        let completed = call.decide(&self.coordinator, deadline).await?;
+        let context = Context::of(&request);
+        let call = convert::complete(request.into_inner(), &context.caller, &self.policies)?;
+        let completed = call.decide(&self.coordinator, context.deadline).await?;
         Ok(Response::new(convert::complete_response(&completed)))
     }
 
@@ -46,9 +46,9 @@ impl IdempotencyService for Idempotency {
         &self,
         request: Request<proto::AbortRequest>,
     ) -> Result<Response<proto::AbortResponse>, Status> {
-        let deadline = Context::of(&request).deadline;
-        let call = convert::abort(request.into_inner(), &self.policies)?;
-        let aborted = call.decide(&self.coordinator, deadline).await?;
+        let context = Context::of(&request);
+        let call = convert::abort(request.into_inner(), &context.caller, &self.policies)?;
+        let aborted = call.decide(&self.coordinator, context.deadline).await?;
         Ok(Response::new(convert::abort_response(aborted)))
     }
 
@@ -56,9 +56,9 @@ impl IdempotencyService for Idempotency {
         &self,
         request: Request<proto::LookupRequest>,
     ) -> Result<Response<proto::LookupResponse>, Status> {
-        let deadline = Context::of(&request).deadline;
-        let call = convert::lookup(request.into_inner(), &self.policies)?;
-        let kept = call.look(&self.coordinator, deadline).await?;
+        let context = Context::of(&request);
+        let call = convert::lookup(request.into_inner(), &context.caller, &self.policies)?;
+        let kept = call.look(&self.coordinator, context.deadline).await?;
         Ok(Response::new(convert::lookup_response(&call, &kept, self.coordinator.now())))
     }
 
@@ -66,9 +66,9 @@ impl IdempotencyService for Idempotency {
         &self,
         request: Request<proto::RenewRequest>,
     ) -> Result<Response<proto::RenewResponse>, Status> {
-        let deadline = Context::of(&request).deadline;
-        let call = convert::renew(request.into_inner(), &self.policies)?;
-        let renewed = call.decide(&self.coordinator, deadline).await?;
+        let context = Context::of(&request);
+        let call = convert::renew(request.into_inner(), &context.caller, &self.policies)?;
+        let renewed = call.decide(&self.coordinator, context.deadline).await?;
         Ok(Response::new(convert::renew_response(renewed)))
     }
 
@@ -76,9 +76,9 @@ impl IdempotencyService for Idempotency {
         &self,
         request: Request<proto::SaveCheckpointRequest>,
     ) -> Result<Response<proto::SaveCheckpointResponse>, Status> {
-        let deadline = Context::of(&request).deadline;
-        let call = convert::save_checkpoint(request.into_inner(), &self.policies)?;
-        let saved = call.decide(&self.coordinator, deadline).await?;
+        let context = Context::of(&request);
+        let call = convert::save_checkpoint(request.into_inner(), &context.caller, &self.policies)?;
+        let saved = call.decide(&self.coordinator, context.deadline).await?;
         Ok(Response::new(convert::save_checkpoint_response(saved)))
     }
 
@@ -108,15 +108,16 @@ impl IdempotencyService for Idempotency {
         &self,
         request: Request<proto::BatchCompleteRequest>,
     ) -> Result<Response<proto::BatchCompleteResponse>, Status> {
-        let deadline = Context::of(&request).deadline;
+        let context = Context::of(&request);
         let requests = request.into_inner().requests;
         convert::check_batch(requests.len())?;
         let calls = requests.into_iter().map(|request| {
-            let call = convert::complete(request, &self.policies);
+            let call = convert::complete(request, &context.caller, &self.policies);
             (call.as_ref().ok().map(|call| call.key.clone()), call)
         });
         let slots =
-            in_key_order(calls, |call| async { call?.decide(&self.coordinator, deadline).await }).await;
+            in_key_order(calls, |call| async { call?.decide(&self.coordinator, context.deadline).await })
+                .await;
         Ok(Response::new(convert::batch_complete_response(slots, self.max_response_bytes)))
     }
 }

@@ -26,8 +26,8 @@ impl OperatorService for Operator {
         &self,
         request: Request<proto::ListRecordsRequest>,
     ) -> Result<Response<proto::ListRecordsResponse>, Status> {
-        let deadline = Context::of(&request).deadline;
-        let call = convert::list(request.get_ref())?;
+        let context = Context::of(&request);
+        let call = convert::list(request.get_ref(), &context.caller)?;
         let rules = self.policies.current();
         let now = self.coordinator.now();
         let max_bytes = self.max_response_bytes.saturating_sub(convert::list_page::TOKEN_BYTES);
@@ -39,7 +39,7 @@ impl OperatorService for Operator {
             max_bytes,
             |key, kept| convert::list_page::record_bytes(key, kept, &rules, now),
         );
-        let page = deadline.reading(listing).await.map_err(Failure::from)?;
+        let page = context.deadline.reading(listing).await.map_err(Failure::from)?;
         Ok(Response::new(convert::list_page::response(page, &call.filter, &rules, now)))
     }
 
@@ -47,9 +47,9 @@ impl OperatorService for Operator {
         &self,
         request: Request<proto::ResolveRecordRequest>,
     ) -> Result<Response<proto::ResolveRecordResponse>, Status> {
-        let deadline = Context::of(&request).deadline;
-        let call = convert::resolve(request.into_inner(), &self.policies)?;
-        let kept = call.decide(&self.coordinator, deadline).await?;
+        let context = Context::of(&request);
+        let call = convert::resolve(request.into_inner(), &context.caller, &self.policies)?;
+        let kept = call.decide(&self.coordinator, context.deadline).await?;
         Ok(Response::new(convert::resolve_response(&call, &kept, self.coordinator.now())))
     }
 
@@ -57,9 +57,9 @@ impl OperatorService for Operator {
         &self,
         request: Request<proto::ForgetRecordRequest>,
     ) -> Result<Response<proto::ForgetRecordResponse>, Status> {
-        let deadline = Context::of(&request).deadline;
-        let call = convert::forget(request.into_inner(), &self.policies)?;
-        call.decide(&self.coordinator, deadline).await?;
+        let context = Context::of(&request);
+        let call = convert::forget(request.into_inner(), &context.caller, &self.policies)?;
+        call.decide(&self.coordinator, context.deadline).await?;
         Ok(Response::new(proto::ForgetRecordResponse {}))
     }
 
@@ -67,7 +67,8 @@ impl OperatorService for Operator {
         &self,
         request: Request<proto::GetPolicyRequest>,
     ) -> Result<Response<proto::GetPolicyResponse>, Status> {
-        let in_force = convert::policy(request.get_ref(), &self.policies)?;
+        let context = Context::of(&request);
+        let in_force = convert::policy(request.get_ref(), &context.caller, &self.policies)?;
         Ok(Response::new(convert::policy_response(&in_force)))
     }
 }

@@ -60,6 +60,14 @@ impl Failure {
         Self { reason, message, fields, metadata: None }
     }
 
+    /// A call for a tenant that its caller's credential does not cover.
+    pub(super) fn tenant_not_allowed() -> Self {
+        Self::new(
+            Reason::TenantNotAllowed,
+            "the credential does not cover this tenant; name one that it covers, or none where it covers one alone",
+        )
+    }
+
     /// More requests than a batch may have.
     pub(super) fn batch_too_large(items: usize, most: usize) -> Self {
         let problem =

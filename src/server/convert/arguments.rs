@@ -18,32 +18,59 @@ use crate::domain::{
 use crate::policies::Policies;
 use crate::proto;
 use crate::server::call::{BeginCall, Call, Context, ListCall};
+use crate::server::caller::Caller;
 use crate::server::status::Failure;
 
 const DEFAULT_PAGE_SIZE: usize = 100;
 const MAX_PAGE_SIZE: usize = 1000;
 
-/// What is wrong with a request so far, in the order of its fields.
+/// What is wrong with a request so far.
 #[derive(Debug, Default)]
-struct Wrong(Vec<(Cow<'static, str>, Violation)>);
+struct Wrong {
+    /// In the order of the request's fields.
+    fields: Vec<(Cow<'static, str>, Violation)>,
+    /// Its caller may not act for the tenant: then nothing else is said.
+    not_allowed: bool,
+}
 
 impl Wrong {
     fn note(&mut self, path: impl Into<Cow<'static, str>>, reason: Reason, problem: impl Into<String>) {
-        self.0.push((path.into(), Violation::new(reason, problem)));
+        self.fields.push((path.into(), Violation::new(reason, problem)));
     }
 
     /// The value, or a note of what is wrong with it.
     fn check<T>(&mut self, path: &'static str, value: Result<T, Violation>) -> Option<T> {
-        value.map_err(|violation| self.0.push((path.into(), violation))).ok()
+        value.map_err(|violation| self.fields.push((path.into(), violation))).ok()
+    }
+
+    /// Whose call it is: the tenant that it names, or the only one that its caller acts for.
+    fn tenant(&mut self, path: &'static str, named: &str, caller: &Caller) -> Option<Tenant> {
+        if named.is_empty()
+            && let Some(only) = caller.only_tenant()
+        {
+            return Some(only.clone());
+        }
+        let tenant = self.check(path, Tenant::new(named))?;
+        if caller.covers(&tenant) {
+            Some(tenant)
+        } else {
+            self.not_allowed = true;
+            None
+        }
     }
 
     /// The key, and the policy in force for it, which is known even where the idempotency key itself is wrong.
-    fn key(&mut self, key: Option<proto::Key>, policies: &Policies) -> (Option<Key>, Option<Arc<InForce>>) {
+    fn key(
+        &mut self,
+        key: Option<proto::Key>,
+        caller: &Caller,
+        policies: &Policies,
+    ) -> (Option<Key>, Option<Arc<InForce>>) {
         let Some(key) = key else {
             self.note("key", Reason::InvalidKey, "is missing; send tenant, endpoint and idempotency_key");
             return (None, None);
         };
-        let tenant = self.check("key.tenant", Tenant::new(&key.tenant));
+        let tenant = self.tenant("key.tenant", &key.tenant, caller);
         let endpoint = self.check("key.endpoint", Endpoint::new(&key.endpoint));
         let idempotency_key = self.check("key.idempotency_key", IdempotencyKey::new(&key.idempotency_key));
         let Some((tenant, endpoint)) = tenant.zip(endpoint) else { return (None, None) };
@@ -112,13 +139,13 @@ impl Wrong {
     }
 
     fn failure(self) -> Failure {
-        Failure::arguments(self.0)
+        if self.not_allowed { Failure::tenant_not_allowed() } else { Failure::arguments(self.fields) }
     }
 
     /// `Err` where anything was wrong.
     fn or<T>(self, arguments: Option<T>) -> Result<T, Failure> {
         match arguments {
-            Some(arguments) if self.0.is_empty() => Ok(arguments),
+            Some(arguments) if self.fields.is_empty() => Ok(arguments),
             _ => Err(self.failure()),
         }
     }
@@ -144,9 +171,9 @@ impl Owner {
         key: Option<proto::Key>,
         fence: i64,
         attempt_id: &str,
-        policies: &Policies,
+        (caller, policies): (&Caller, &Policies),
     ) -> Self {
-        let (key, in_force) = wrong.key(key, policies);
+        let (key, in_force) = wrong.key(key, caller, policies);
         Self {
             in_force,
             key,
@@ -172,7 +199,7 @@ pub(in crate::server) fn begin(
     policies: &Policies,
 ) -> Result<BeginCall, Failure> {
     let mut wrong = Wrong::default();
-    let (key, in_force) = wrong.key(request.key, policies);
+    let (key, in_force) = wrong.key(request.key, &context.caller, policies);
     let attempt_id = wrong.check("attempt_id", AttemptId::parse(&request.attempt_id));
     let policy = in_force.as_ref().map(|in_force| &in_force.policy);
     let fingerprint = wrong.fingerprint(&request.fingerprint, policy);
@@ -199,10 +226,11 @@ pub(in crate::server) fn begin(
 
 pub(in crate::server) fn complete(
     request: proto::CompleteRequest,
+    caller: &Caller,
     policies: &Policies,
 ) -> Result<Call<Complete>, Failure> {
     let mut wrong = Wrong::default();
-    let owner = Owner::check(&mut wrong, request.key, request.fence, &request.attempt_id, policies);
+    let owner = Owner::check(&mut wrong, request.key, request.fence, &request.attempt_id, (caller, policies));
     let result = wrong.result(request.result, owner.policy());
     let retention = wrong.check("retention", positive_length(request.retention)).flatten();
     let call =
@@ -212,11 +240,12 @@ pub(in crate::server) fn complete(
 
 pub(in crate::server) fn abort(
     request: proto::AbortRequest,
+    caller: &Caller,
     policies: &Policies,
 ) -> Result<Call<Abort>, Failure> {
     let mut wrong = Wrong::default();
     let sent = request.disposition();
-    let owner = Owner::check(&mut wrong, request.key, request.fence, &request.attempt_id, policies);
+    let owner = Owner::check(&mut wrong, request.key, request.fence, &request.attempt_id, (caller, policies));
     let disposition = match sent {
         proto::abort_request::Disposition::Release => Some(Disposition::Release),
         proto::abort_request::Disposition::OutcomeUnknown => Some(Disposition::OutcomeUnknown),
@@ -248,10 +277,11 @@ pub(in crate::server) fn abort(
 
 pub(in crate::server) fn renew(
     request: proto::RenewRequest,
+    caller: &Caller,
     policies: &Policies,
 ) -> Result<Call<Renew>, Failure> {
     let mut wrong = Wrong::default();
-    let owner = Owner::check(&mut wrong, request.key, request.fence, &request.attempt_id, policies);
+    let owner = Owner::check(&mut wrong, request.key, request.fence, &request.attempt_id, (caller, policies));
     let lease = wrong.check("lease", positive_length(request.lease)).flatten();
     let call = owner.call(|fence, attempt_id| Some(Renew { fence, attempt_id, lease }));
     wrong.or(call)
@@ -259,10 +289,11 @@ pub(in crate::server) fn renew(
 
 pub(in crate::server) fn save_checkpoint(
     request: proto::SaveCheckpointRequest,
+    caller: &Caller,
     policies: &Policies,
 ) -> Result<Call<SaveCheckpoint>, Failure> {
     let mut wrong = Wrong::default();
-    let owner = Owner::check(&mut wrong, request.key, request.fence, &request.attempt_id, policies);
+    let owner = Owner::check(&mut wrong, request.key, request.fence, &request.attempt_id, (caller, policies));
     let name = wrong.check("name", CheckpointName::new(&request.name));
     let value = own(&request.value);
     let call = owner.call(|fence, attempt_id| Some(SaveCheckpoint { fence, attempt_id, name: name?, value }));
@@ -271,21 +302,23 @@ pub(in crate::server) fn save_checkpoint(
 
 pub(in crate::server) fn lookup(
     request: proto::LookupRequest,
+    caller: &Caller,
     policies: &Policies,
 ) -> Result<Call<Lookup>, Failure> {
     let mut wrong = Wrong::default();
-    let (key, in_force) = wrong.key(request.key, policies);
+    let (key, in_force) = wrong.key(request.key, caller, policies);
     wrong.or(key.zip(in_force).map(|(key, in_force)| Call { key, in_force, command: Lookup }))
 }
 
 pub(in crate::server) fn resolve(
     request: proto::ResolveRecordRequest,
+    caller: &Caller,
     policies: &Policies,
 ) -> Result<Call<Resolve>, Failure> {
     use proto::resolve_record_request::Resolution as Sent;
 
     let mut wrong = Wrong::default();
-    let (key, in_force) = wrong.key(request.key, policies);
+    let (key, in_force) = wrong.key(request.key, caller, policies);
     let fence = wrong.check("fence", Fence::new(request.fence));
     let policy = in_force.as_ref().map(|in_force| &in_force.policy);
     let resolution = match request.resolution {
@@ -310,10 +343,11 @@ pub(in crate::server) fn resolve(
 
 pub(in crate::server) fn forget(
     request: proto::ForgetRecordRequest,
+    caller: &Caller,
     policies: &Policies,
 ) -> Result<Call<Forget>, Failure> {
     let mut wrong = Wrong::default();
-    let (key, in_force) = wrong.key(request.key, policies);
+    let (key, in_force) = wrong.key(request.key, caller, policies);
     let fence = wrong.check("fence", Fence::new(request.fence));
     let arguments = (|| {
         let command = Forget { fence: fence?, force: request.force };
@@ -322,9 +356,12 @@ pub(in crate::server) fn forget(
     wrong.or(arguments)
 }
 
-pub(in crate::server) fn list(request: &proto::ListRecordsRequest) -> Result<ListCall, Failure> {
+pub(in crate::server) fn list(
+    request: &proto::ListRecordsRequest,
+    caller: &Caller,
+) -> Result<ListCall, Failure> {
     let mut wrong = Wrong::default();
-    let tenant = wrong.check("tenant", Tenant::new(&request.tenant));
+    let tenant = wrong.tenant("tenant", &request.tenant, caller);
     let endpoint = if request.endpoint.is_empty() {
         None
     } else {
@@ -344,7 +381,7 @@ pub(in crate::server) fn list(request: &proto::ListRecordsRequest) -> Result<Lis
     };
     // A token belongs to a filter, and is judged only with one that is right.
     let filter =
-        tenant.filter(|_| wrong.0.is_empty()).map(|tenant| ListingFilter { tenant, endpoint, reading });
+        tenant.filter(|_| wrong.fields.is_empty()).map(|tenant| ListingFilter { tenant, endpoint, reading });
     let page_size = match usize::try_from(request.page_size) {
         Ok(0) => Some(DEFAULT_PAGE_SIZE),
         Ok(asked) => Some(asked.min(MAX_PAGE_SIZE)),
@@ -369,10 +406,11 @@ pub(in crate::server) fn list(request: &proto::ListRecordsRequest) -> Result<Lis
 
 pub(in crate::server) fn policy(
     request: &proto::GetPolicyRequest,
+    caller: &Caller,
     policies: &Policies,
 ) -> Result<Arc<InForce>, Failure> {
     let mut wrong = Wrong::default();
-    let tenant = wrong.check("tenant", Tenant::new(&request.tenant));
+    let tenant = wrong.tenant("tenant", &request.tenant, caller);
     let endpoint = wrong.check("endpoint", Endpoint::new(&request.endpoint));
     wrong.or(tenant.zip(endpoint).map(|(tenant, endpoint)| policies.select(&tenant, &endpoint)))
 }
@@ -384,6 +422,7 @@ mod tests {
 
     use crate::policies::Policies;
     use crate::proto;
+    use crate::server::caller::Caller;
 
     /// What is kept of a request must not keep the buffer it was decoded from.
     #[test]
@@ -398,7 +437,7 @@ mod tests {
         let buffer = Bytes::from(request.encode_to_vec());
         let request = proto::CompleteRequest::decode(buffer.clone()).unwrap();
         assert!(!buffer.is_unique(), "decoding shares the buffer, or this test shows nothing");
-        let call = super::complete(request, &Policies::default()).unwrap();
+        let call = super::complete(request, &Caller::ANYBODY, &Policies::default()).unwrap();
         assert!(buffer.is_unique());
         assert_eq!(
             (&*call.command.result.payload, &*call.command.result.headers[0].value),
