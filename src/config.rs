@@ -25,6 +25,7 @@ use crate::coordinator;
 use crate::domain::PolicyRules;
 use crate::server::Limits;
 use crate::storage::{embedded, scylla};
+use crate::telemetry;
 
 pub use policy_file::parse_policy;
 pub use policy_watch::{PolicyWatch, Reload, kept_too_long};
@@ -110,6 +111,8 @@ pub struct ServerConfig {
     pub coordinator: coordinator::Settings,
     /// What the transport accepts.
     pub limits: Limits,
+    /// Who is told what calls come to.
+    pub telemetry: telemetry::Settings,
 }
 
 /// A configuration, what it was made from, and what it names.

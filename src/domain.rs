@@ -24,7 +24,8 @@ pub use attempt_id::AttemptId;
 pub use checkpoint::{Checkpoint, CheckpointName, Checkpoints};
 pub use command::{
     Abort, Aborted, Begin, BeginAnswer, Command, Complete, Completed, Disposition, Forget, InProgressAnswer,
-    Lookup, Renew, Renewed, Resolution, Resolve, SaveCheckpoint, SavedCheckpoint, Started, UnresolvedAnswer,
+    Lookup, Previous, Renew, Renewed, Resolution, Resolve, SaveCheckpoint, SavedCheckpoint, Started,
+    UnresolvedAnswer,
 };
 pub use decide::{Refusal, Transition, decide};
 pub use fence::Fence;

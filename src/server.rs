@@ -11,6 +11,7 @@ mod dispatch;
 mod health;
 mod idempotency;
 mod limits;
+mod observed;
 mod operations;
 mod operator;
 mod status;
@@ -28,12 +29,14 @@ use self::connections::Connections;
 use self::dispatch::Dispatch;
 use self::health::Readiness;
 use self::idempotency::Idempotency;
+use self::operations::Operations;
 use self::operator::Operator;
 use crate::coordinator::Coordinator;
 use crate::policies::Policies;
 use crate::proto;
 use crate::proto::idempotency_service_server::IdempotencyServiceServer;
 use crate::proto::operator_service_server::OperatorServiceServer;
+use crate::telemetry::Telemetry;
 
 pub use caller::{Caller, Identity, Role};
 pub use limits::Limits;
@@ -56,6 +59,10 @@ pub struct Server {
     pub policies: Arc<Policies>,
     /// What the transport accepts.
     pub limits: Limits,
+    /// Whom to tell what calls come to.
+    pub telemetry: Arc<Telemetry>,
+    /// What `/debug` shows of how the server was configured; secrets hidden.
+    pub configuration: Arc<str>,
 }
 
 /// Why nothing could be served.
@@ -67,8 +74,15 @@ pub enum ServeError {
 }
 
 /// Says on the operations port that the server lives and is not ready, until dropped: while its store is opened.
-pub async fn say_it_starts(operations: &TcpListener, limits: &Limits) {
-    operations::serve(operations, Readiness::new(), limits.greeting_time).await;
+pub async fn say_it_starts(
+    operations: &TcpListener,
+    limits: &Limits,
+    telemetry: &Arc<Telemetry>,
+    configuration: &Arc<str>,
+) {
+    let (telemetry, configuration) = (telemetry.clone(), configuration.clone());
+    let said = Operations { readiness: Readiness::new(), telemetry, configuration };
+    operations::serve(operations, said, limits.greeting_time).await;
 }
 
 impl Server {
@@ -82,7 +96,12 @@ impl Server {
         let readiness = Readiness::new();
         let draining = CancellationToken::new();
         let dispatch = self.dispatch(&readiness, draining.clone())?;
-        let (said, time) = (readiness.clone(), self.limits.greeting_time);
+        let said = Operations {
+            readiness: readiness.clone(),
+            telemetry: self.telemetry.clone(),
+            configuration: self.configuration.clone(),
+        };
+        let time = self.limits.greeting_time;
         let operations = async move { operations::serve(&listeners.operations, said, time).await };
         let _operations = AbortOnDropHandle::new(tokio::spawn(operations));
         readiness.ask(&self.coordinator).await;
@@ -105,11 +124,13 @@ impl Server {
         let idempotency = Idempotency {
             coordinator: self.coordinator.clone(),
             policies: self.policies.clone(),
+            telemetry: self.telemetry.clone(),
             max_response_bytes,
         };
         let operator = Operator {
             coordinator: self.coordinator.clone(),
             policies: self.policies.clone(),
+            telemetry: self.telemetry.clone(),
             max_response_bytes,
         };
         let calls = IdempotencyServiceServer::new(idempotency)
@@ -128,6 +149,6 @@ impl Server {
             .add_service(descriptors().build_v1()?)
             .add_service(descriptors().build_v1alpha()?)
             .prepare();
-        Ok(Dispatch::new(calls, others, self.limits.clone(), draining))
+        Ok(Dispatch::new(calls, others, self.telemetry.clone(), self.limits.clone(), draining))
     }
 }

@@ -23,8 +23,9 @@ use crate::config::{Loaded, PolicyWatch, ServerConfig, kept_too_long};
 use crate::coordinator::Coordinator;
 use crate::policies::Policies;
 use crate::server::{Listeners, Server, say_it_starts};
+use crate::storage::metered::Metered;
 use crate::sweep::Sweep;
-use crate::telemetry::KeyHash;
+use crate::telemetry::{KeyHash, Telemetry};
 
 /// Run the server
 #[derive(Debug, Args)]
@@ -77,6 +78,7 @@ enum End {
 }
 
 async fn serve(loaded: Loaded) -> Result<End, Stopped> {
+    let configuration: Arc<str> = banner::debug_page(&loaded).into();
     let config = loaded.config;
     let file = loaded.file.as_ref().map_or_else(|| "none".to_owned(), |file| file.display().to_string());
     info!(file, "settings are read, from the file, the environment and flags");
@@ -92,11 +94,13 @@ async fn serve(loaded: Loaded) -> Result<End, Stopped> {
             .local_addr()
             .map_err(|error| cannot("tell the operations port", &error))?,
     };
+    let telemetry =
+        Arc::new(Telemetry::start(&config.telemetry).map_err(|error| cannot("start telemetry", &error))?);
     let reload = Arc::new(Notify::new());
     let has_policy = config.policy.is_some();
     let opened = tokio::select! {
         opened = opening::open(&config.store) => opened?,
-        () = say_it_starts(&listeners.operations, &config.limits) => return Err(Stopped),
+        () = say_it_starts(&listeners.operations, &config.limits, &telemetry, &configuration) => return Err(Stopped),
         signal = signals.next_stopping(&reload, has_policy) => {
             info!(signal, "told to stop before the store was open; nothing was served");
             return Ok(End::BeforeItServed);
@@ -107,6 +111,7 @@ async fn serve(loaded: Loaded) -> Result<End, Stopped> {
     {
         warn!("{warning}");
     }
+    let store = Arc::new(Metered::telling(store, telemetry.clone()));
     let policies = Arc::new(Policies::new(loaded.policies));
     let clock = Arc::new(SystemClock);
     let coordinator =
@@ -119,6 +124,9 @@ async fn serve(loaded: Loaded) -> Result<End, Stopped> {
         .as_ref()
         .map_or_else(|| rand::random::<[u8; 32]>().to_vec(), |secret| secret.as_bytes().to_vec());
     let sweep = Sweep::new(store, policies.clone(), clock, KeyHash::new(&secret));
+    if let Some(metrics) = telemetry.metrics() {
+        metrics.show_counts(&sweep.counts());
+    }
     tasks.spawn(sweep.run(stop.clone()));
     if let (Some(path), Some(text)) = (&config.policy, loaded.policy_text) {
         let watch = PolicyWatch::new(
@@ -133,7 +141,7 @@ async fn serve(loaded: Loaded) -> Result<End, Stopped> {
 
     say_what_is_open(&config, addresses);
     banner::print(&config, addresses, coordinator.now());
-    let server = Server { coordinator, policies, limits: config.limits.clone() };
+    let server = Server { coordinator, policies, limits: config.limits.clone(), telemetry, configuration };
     let drain = CancellationToken::new();
     let served = server.run(listeners, drain.clone().cancelled_owned());
     tokio::select! {

@@ -17,6 +17,7 @@ use crate::coordinator::{self, Poll};
 use crate::domain::PolicyRules;
 use crate::server::Limits;
 use crate::storage::embedded;
+use crate::telemetry::{self, LabelBounds};
 
 /// Every setting that has a value.
 #[derive(Clone)]
@@ -235,7 +236,16 @@ impl Effective {
                 poll,
             },
             limits: self.limits(),
+            telemetry: self.telemetry(),
         }
+    }
+
+    fn telemetry(&self) -> telemetry::Settings {
+        let labels = LabelBounds {
+            pairs: self.fitting("telemetry.label_pairs"),
+            endpoints: self.fitting("telemetry.label_endpoints"),
+        };
+        telemetry::Settings { labels }
     }
 
     fn limits(&self) -> Limits {

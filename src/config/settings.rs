@@ -245,7 +245,7 @@ settings! {
     "listen": Kind::Address, Some("127.0.0.1:7400"),
         "Where gRPC calls come in.";
     "ops_listen": Kind::Address, Some("127.0.0.1:7401"),
-        "Where /livez and /readyz are answered, over HTTP.";
+        "Where /livez, /readyz, /metrics and /debug are answered, over HTTP.";
     "insecure": Kind::Flag, Some("false"),
         "Allows listening beyond loopback, although calls are neither encrypted nor authenticated.";
     "store": Kind::Choice(&["embedded", "scylla", "memory"]), Some("embedded"),
@@ -314,6 +314,11 @@ settings! {
         "Where writes of one key are put in order: local_serial (within the datacenter: a key must be used in one alone), or serial (across all of them, at the price of their distance).";
     "scylla.listing": Kind::Choice(&["unresolved", "open"]), Some("unresolved"),
         "Which records List and the sweep can show: unresolved (those that nobody may rerun), or open (all that are not completed, at one more plain write for each Begin).";
+
+    "telemetry.label_pairs": Kind::Count(0, 10_000), Some("500"),
+        "How many pairs of tenant and endpoint have labels of their own in metrics; what is past it is counted as other.";
+    "telemetry.label_endpoints": Kind::Count(0, 10_000), Some("100"),
+        "How many endpoints of one tenant have labels of their own in metrics.";
 
     "limits.max_request_bytes": Kind::Size(4 * MIB, GIB), Some("4MiB"),
         "The largest request message.";

@@ -73,8 +73,17 @@ pub struct Started {
     pub lease_end: Timestamp,
     /// What earlier attempts saved.
     pub checkpoints: Vec<Checkpoint>,
-    /// The trace of the attempt that was taken over from, where it sent one.
-    pub previous_traceparent: Option<Traceparent>,
+    /// The attempt before this one; absent for the first, and where this very attempt was told before.
+    pub previous: Option<Previous>,
+}
+
+/// The attempt that a new one comes after.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Previous {
+    /// It was lost, or gave up, without saying that nothing happened: this one takes over.
+    pub lost: bool,
+    /// Its trace, where it sent one.
+    pub traceparent: Option<Traceparent>,
 }
 
 /// Another attempt owns the key, or asked for a pause.

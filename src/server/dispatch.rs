@@ -4,6 +4,7 @@ use std::any::Any;
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use futures_util::FutureExt;
 use http::{Request, Response};
@@ -25,8 +26,10 @@ use super::deadline::Deadline;
 use super::delivery::{self, Sliced};
 use super::idempotency::Idempotency;
 use super::limits::Limits;
+use super::observed::{UnderWay, rejected};
 use super::status::Failure;
 use crate::proto::idempotency_service_server::IdempotencyServiceServer;
+use crate::telemetry::{Method, Telemetry};
 
 type Calls = IdempotencyServiceServer<Idempotency>;
 type Answer<B> = Pin<Box<dyn Future<Output = Result<Response<B>, Infallible>> + Send>>;
@@ -42,6 +45,7 @@ pub(super) struct Dispatch {
     calls: Calls,
     /// All that is called seldom: operators' methods, health, reflection.
     others: Routes,
+    telemetry: Arc<Telemetry>,
     limits: Limits,
     draining: CancellationToken,
 }
@@ -50,10 +54,11 @@ impl Dispatch {
     pub(super) const fn new(
         calls: Calls,
         others: Routes,
+        telemetry: Arc<Telemetry>,
         limits: Limits,
         draining: CancellationToken,
     ) -> Self {
-        Self { calls, others, limits, draining }
+        Self { calls, others, telemetry, limits, draining }
     }
 }
 
@@ -67,8 +72,11 @@ impl hyper::service::Service<Request<Incoming>> for Dispatch {
         let deadline = Deadline::of_headers(request.headers(), request_timeout);
         let path = request.uri().path();
         let watches = path == WATCH;
-        let last =
-            service_name(path).starts_with(REFLECTION).then(|| self.draining.clone().cancelled_owned());
+        let reflects = service_name(path).starts_with(REFLECTION);
+        let last = reflects.then(|| self.draining.clone().cancelled_owned());
+        let (method, telemetry) = (Method::of_path(path), self.telemetry.clone());
+        // How long a stream goes on says nothing of the server.
+        let under_way = (!watches && !reflects).then(|| UnderWay::begins(telemetry.clone(), method));
         let mut request = request.map(|body| Arrival::new(body, deadline.ends(), last));
         request.extensions_mut().insert(Admitted { deadline, caller: Caller::ANYBODY });
         let answer: Answer<Body> = match service_name(request.uri().path()) {
@@ -81,7 +89,15 @@ impl hyper::service::Service<Request<Incoming>> for Dispatch {
             if !watches {
                 delivery::to_be_taken_by(Instant::now() + request_timeout);
             }
-            Ok(answer.unwrap_or_else(|panic| Ok(after_panic(&*panic)))?.map(Sliced::new))
+            let answer = answer.unwrap_or_else(|panic| {
+                let failure = after_panic(&*panic);
+                rejected(&telemetry, method, &failure);
+                Ok(Status::from(failure).into_http())
+            })?;
+            if let Some(under_way) = under_way {
+                under_way.answered(&answer);
+            }
+            Ok(answer.map(Sliced::new))
         })
     }
 }
@@ -90,7 +106,7 @@ fn service_name(path: &str) -> &str {
     path.strip_prefix('/').and_then(|path| path.split_once('/')).map_or("", |(service, _)| service)
 }
 
-fn after_panic(panic: &(dyn Any + Send)) -> Response<Body> {
+fn after_panic(panic: &(dyn Any + Send)) -> Failure {
     let id = Uuid::new_v4();
     let text = panic
         .downcast_ref::<&str>()
@@ -98,5 +114,5 @@ fn after_panic(panic: &(dyn Any + Send)) -> Response<Body> {
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("no text");
     error!(%id, panic = text, "a call panicked: this is a bug");
-    Status::from(Failure::internal(id)).into_http()
+    Failure::internal(id)
 }

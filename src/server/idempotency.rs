@@ -7,16 +7,19 @@ use tonic::{Request, Response, Status};
 
 use super::call::Context;
 use super::convert;
+use super::observed::{checked, observed};
 use crate::coordinator::{Coordinator, in_key_order};
 use crate::policies::Policies;
 use crate::proto;
 use crate::proto::idempotency_service_server::IdempotencyService;
+use crate::telemetry::{Method, Telemetry};
 
 /// For the services that perform side effects.
 #[derive(Debug)]
 pub(super) struct Idempotency {
     pub(super) coordinator: Arc<Coordinator>,
     pub(super) policies: Arc<Policies>,
+    pub(super) telemetry: Arc<Telemetry>,
     pub(super) max_response_bytes: usize,
 }
 
@@ -27,8 +30,11 @@ impl IdempotencyService for Idempotency {
         request: Request<proto::BeginRequest>,
     ) -> Result<Response<proto::BeginResponse>, Status> {
         let context = Context::of(&request);
-        let call = convert::begin(request.into_inner(), &context, self.coordinator.now(), &self.policies)?;
-        let begun = call.decide(&self.coordinator, context.deadline).await?;
+        let call = convert::begin(request.into_inner(), &context, self.coordinator.now(), &self.policies);
+        let (_, begun) = observed(&self.telemetry, Method::Begin, call, async |call| {
+            call.decide(&self.coordinator, context.deadline).await
+        })
+        .await?;
         Ok(Response::new(convert::begin_response(begun)))
     }
 
@@ -37,8 +43,11 @@ impl IdempotencyService for Idempotency {
         request: Request<proto::CompleteRequest>,
     ) -> Result<Response<proto::CompleteResponse>, Status> {
         let context = Context::of(&request);
-        let call = convert::complete(request.into_inner(), &context.caller, &self.policies)?;
-        let completed = call.decide(&self.coordinator, context.deadline).await?;
+        let call = convert::complete(request.into_inner(), &context.caller, &self.policies);
+        let (_, completed) = observed(&self.telemetry, Method::Complete, call, async |call| {
+            call.decide(&self.coordinator, context.deadline).await
+        })
+        .await?;
         Ok(Response::new(convert::complete_response(&completed)))
     }
 
@@ -47,8 +56,11 @@ impl IdempotencyService for Idempotency {
         request: Request<proto::AbortRequest>,
     ) -> Result<Response<proto::AbortResponse>, Status> {
         let context = Context::of(&request);
-        let call = convert::abort(request.into_inner(), &context.caller, &self.policies)?;
-        let aborted = call.decide(&self.coordinator, context.deadline).await?;
+        let call = convert::abort(request.into_inner(), &context.caller, &self.policies);
+        let (_, aborted) = observed(&self.telemetry, Method::Abort, call, async |call| {
+            call.decide(&self.coordinator, context.deadline).await
+        })
+        .await?;
         Ok(Response::new(convert::abort_response(aborted)))
     }
 
@@ -57,8 +69,11 @@ impl IdempotencyService for Idempotency {
         request: Request<proto::LookupRequest>,
     ) -> Result<Response<proto::LookupResponse>, Status> {
         let context = Context::of(&request);
-        let call = convert::lookup(request.into_inner(), &context.caller, &self.policies)?;
-        let kept = call.look(&self.coordinator, context.deadline).await?;
+        let call = convert::lookup(request.into_inner(), &context.caller, &self.policies);
+        let (call, kept) = observed(&self.telemetry, Method::Lookup, call, async |call| {
+            call.look(&self.coordinator, context.deadline).await
+        })
+        .await?;
         Ok(Response::new(convert::lookup_response(&call, &kept, self.coordinator.now())))
     }
 
@@ -67,8 +82,11 @@ impl IdempotencyService for Idempotency {
         request: Request<proto::RenewRequest>,
     ) -> Result<Response<proto::RenewResponse>, Status> {
         let context = Context::of(&request);
-        let call = convert::renew(request.into_inner(), &context.caller, &self.policies)?;
-        let renewed = call.decide(&self.coordinator, context.deadline).await?;
+        let call = convert::renew(request.into_inner(), &context.caller, &self.policies);
+        let (_, renewed) = observed(&self.telemetry, Method::Renew, call, async |call| {
+            call.decide(&self.coordinator, context.deadline).await
+        })
+        .await?;
         Ok(Response::new(convert::renew_response(renewed)))
     }
 
@@ -77,8 +95,11 @@ impl IdempotencyService for Idempotency {
         request: Request<proto::SaveCheckpointRequest>,
     ) -> Result<Response<proto::SaveCheckpointResponse>, Status> {
         let context = Context::of(&request);
-        let call = convert::save_checkpoint(request.into_inner(), &context.caller, &self.policies)?;
-        let saved = call.decide(&self.coordinator, context.deadline).await?;
+        let call = convert::save_checkpoint(request.into_inner(), &context.caller, &self.policies);
+        let (_, saved) = observed(&self.telemetry, Method::SaveCheckpoint, call, async |call| {
+            call.decide(&self.coordinator, context.deadline).await
+        })
+        .await?;
         Ok(Response::new(convert::save_checkpoint_response(saved)))
     }
 
@@ -88,17 +109,22 @@ impl IdempotencyService for Idempotency {
     ) -> Result<Response<proto::BatchBeginResponse>, Status> {
         let context = Context::of(&request);
         let requests = request.into_inner().requests;
-        convert::check_batch(requests.len())?;
+        checked(&self.telemetry, Method::BatchBegin, convert::check_batch(requests.len()))?;
         let now = self.coordinator.now();
         let calls = requests.into_iter().map(|request| {
             let call = convert::begin(request, &context, now, &self.policies);
             (call.as_ref().ok().map(|begin| begin.call.key.clone()), call)
         });
         let slots = in_key_order(calls, |call| async {
-            let mut call = call?;
-            // A batch does not wait: whom it would wait for may be in it.
-            call.wait = Duration::ZERO;
-            call.decide(&self.coordinator, context.deadline).await
+            let call = call.map(|mut call| {
+                // A batch does not wait: whom it would wait for may be in it.
+                call.wait = Duration::ZERO;
+                call
+            });
+            let begun = observed(&self.telemetry, Method::BatchBegin, call, async |call| {
+                call.decide(&self.coordinator, context.deadline).await
+            });
+            begun.await.map(|(_, begun)| begun)
         })
         .await;
         Ok(Response::new(convert::batch_begin_response(slots, self.max_response_bytes)))
@@ -110,14 +136,18 @@ impl IdempotencyService for Idempotency {
     ) -> Result<Response<proto::BatchCompleteResponse>, Status> {
         let context = Context::of(&request);
         let requests = request.into_inner().requests;
-        convert::check_batch(requests.len())?;
+        checked(&self.telemetry, Method::BatchComplete, convert::check_batch(requests.len()))?;
         let calls = requests.into_iter().map(|request| {
             let call = convert::complete(request, &context.caller, &self.policies);
             (call.as_ref().ok().map(|call| call.key.clone()), call)
         });
-        let slots =
-            in_key_order(calls, |call| async { call?.decide(&self.coordinator, context.deadline).await })
-                .await;
+        let slots = in_key_order(calls, |call| async {
+            let completed = observed(&self.telemetry, Method::BatchComplete, call, async |call| {
+                call.decide(&self.coordinator, context.deadline).await
+            });
+            completed.await.map(|(_, completed)| completed)
+        })
+        .await;
         Ok(Response::new(convert::batch_complete_response(slots, self.max_response_bytes)))
     }
 }

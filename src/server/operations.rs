@@ -1,27 +1,38 @@
-//! The HTTP port for those who run the server: is it alive, is it ready.
+//! The HTTP port for those who run the server: is it alive, is it ready, what does it do, how is it configured.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::http::header::{CONTENT_TYPE, HeaderName};
 use axum::routing::get;
 use hyper::server::conn::http1::Builder;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-use tracing::{debug, warn};
+use tracing::{debug, error, warn};
 
 use super::connections::AFTER_FAILED_ACCEPT;
 use super::health::{Condition, Readiness};
+use crate::telemetry::{Metrics, Telemetry};
 
 /// The most connections at a time: a few probes and scrapers.
 const MOST_CONNECTIONS: usize = 256;
 
+/// What there is to be said.
+#[derive(Clone, Debug)]
+pub(super) struct Operations {
+    pub(super) readiness: Readiness,
+    pub(super) telemetry: Arc<Telemetry>,
+    pub(super) configuration: Arc<str>,
+}
+
 /// Serves whoever connects, until dropped. A connection has one request, and `time` for it and its answer.
-pub(super) async fn serve(listener: &TcpListener, readiness: Readiness, time: Duration) {
-    let service = TowerToHyperService::new(routes(readiness));
+pub(super) async fn serve(listener: &TcpListener, operations: Operations, time: Duration) {
+    let service = TowerToHyperService::new(routes(operations));
     let mut http1 = Builder::new();
     http1.keep_alive(false);
     let mut open = JoinSet::new();
@@ -50,16 +61,25 @@ pub(super) async fn serve(listener: &TcpListener, readiness: Readiness, time: Du
     }
 }
 
-/// `/livez` answers as long as the process does; `/readyz` as long as calls should be sent here.
-fn routes(readiness: Readiness) -> Router {
+type Text<T> = (StatusCode, [(HeaderName, &'static str); 1], T);
+
+const PLAIN: [(HeaderName, &str); 1] = [(CONTENT_TYPE, "text/plain; charset=utf-8")];
+/// What Prometheus calls its text format.
+const EXPOSITION: [(HeaderName, &str); 1] = [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
+
+/// `/livez` answers as long as the process does; `/readyz` as long as calls should be sent here; `/metrics` what
+/// Prometheus scrapes; `/debug` what runs, and how it is configured.
+fn routes(operations: Operations) -> Router {
     Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
-        .with_state(readiness)
+        .route("/metrics", get(metrics))
+        .route("/debug", get(debug_page))
+        .with_state(operations)
 }
 
-async fn readyz(State(readiness): State<Readiness>) -> (StatusCode, &'static str) {
-    match readiness.condition() {
+async fn readyz(State(operations): State<Operations>) -> (StatusCode, &'static str) {
+    match operations.readiness.condition() {
         Condition::Ready => (StatusCode::OK, "ok\n"),
         Condition::Starting => {
             (StatusCode::SERVICE_UNAVAILABLE, "not ready\nstore: was not asked yet; the server is starting\n")
@@ -71,4 +91,19 @@ async fn readyz(State(readiness): State<Readiness>) -> (StatusCode, &'static str
             (StatusCode::SERVICE_UNAVAILABLE, "not ready\ndrain: the server is stopping\n")
         }
     }
+}
+
+async fn metrics(State(operations): State<Operations>) -> Text<String> {
+    match operations.telemetry.metrics().map(Metrics::prometheus_text) {
+        Some(Ok(text)) => (StatusCode::OK, EXPOSITION, text),
+        Some(Err(error)) => {
+            error!(%error, "the metrics could not be written down: this is a bug");
+            (StatusCode::INTERNAL_SERVER_ERROR, PLAIN, "the log has the cause\n".to_owned())
+        }
+        None => (StatusCode::NOT_FOUND, PLAIN, "no metrics are kept\n".to_owned()),
+    }
+}
+
+async fn debug_page(State(operations): State<Operations>) -> Text<String> {
+    (StatusCode::OK, PLAIN, operations.configuration.to_string())
 }

@@ -6,17 +6,20 @@ use tonic::{Request, Response, Status};
 
 use super::call::Context;
 use super::convert;
+use super::observed::{checked, observed};
 use super::status::Failure;
 use crate::coordinator::Coordinator;
 use crate::policies::Policies;
 use crate::proto;
 use crate::proto::operator_service_server::OperatorService;
+use crate::telemetry::{Method, Telemetry};
 
 /// Lists, settles and forgets records, and tells policies.
 #[derive(Debug)]
 pub(super) struct Operator {
     pub(super) coordinator: Arc<Coordinator>,
     pub(super) policies: Arc<Policies>,
+    pub(super) telemetry: Arc<Telemetry>,
     pub(super) max_response_bytes: usize,
 }
 
@@ -27,7 +30,8 @@ impl OperatorService for Operator {
         request: Request<proto::ListRecordsRequest>,
     ) -> Result<Response<proto::ListRecordsResponse>, Status> {
         let context = Context::of(&request);
-        let call = convert::list(request.get_ref(), &context.caller)?;
+        let call =
+            checked(&self.telemetry, Method::ListRecords, convert::list(request.get_ref(), &context.caller))?;
         let rules = self.policies.current();
         let now = self.coordinator.now();
         let max_bytes = self.max_response_bytes.saturating_sub(convert::list_page::TOKEN_BYTES);
@@ -39,7 +43,8 @@ impl OperatorService for Operator {
             max_bytes,
             |key, kept| convert::list_page::record_bytes(key, kept, &rules, now),
         );
-        let page = context.deadline.reading(listing).await.map_err(Failure::from)?;
+        let page = context.deadline.reading(listing).await.map_err(Failure::from);
+        let page = checked(&self.telemetry, Method::ListRecords, page)?;
         Ok(Response::new(convert::list_page::response(page, &call.filter, &rules, now)))
     }
 
@@ -48,8 +53,11 @@ impl OperatorService for Operator {
         request: Request<proto::ResolveRecordRequest>,
     ) -> Result<Response<proto::ResolveRecordResponse>, Status> {
         let context = Context::of(&request);
-        let call = convert::resolve(request.into_inner(), &context.caller, &self.policies)?;
-        let kept = call.decide(&self.coordinator, context.deadline).await?;
+        let call = convert::resolve(request.into_inner(), &context.caller, &self.policies);
+        let (call, kept) = observed(&self.telemetry, Method::ResolveRecord, call, async |call| {
+            call.decide(&self.coordinator, context.deadline).await
+        })
+        .await?;
         Ok(Response::new(convert::resolve_response(&call, &kept, self.coordinator.now())))
     }
 
@@ -58,8 +66,11 @@ impl OperatorService for Operator {
         request: Request<proto::ForgetRecordRequest>,
     ) -> Result<Response<proto::ForgetRecordResponse>, Status> {
         let context = Context::of(&request);
-        let call = convert::forget(request.into_inner(), &context.caller, &self.policies)?;
-        call.decide(&self.coordinator, context.deadline).await?;
+        let call = convert::forget(request.into_inner(), &context.caller, &self.policies);
+        observed(&self.telemetry, Method::ForgetRecord, call, async |call| {
+            call.decide(&self.coordinator, context.deadline).await
+        })
+        .await?;
         Ok(Response::new(proto::ForgetRecordResponse {}))
     }
 
@@ -68,7 +79,8 @@ impl OperatorService for Operator {
         request: Request<proto::GetPolicyRequest>,
     ) -> Result<Response<proto::GetPolicyResponse>, Status> {
         let context = Context::of(&request);
-        let in_force = convert::policy(request.get_ref(), &context.caller, &self.policies)?;
+        let in_force = convert::policy(request.get_ref(), &context.caller, &self.policies);
+        let in_force = checked(&self.telemetry, Method::GetPolicy, in_force)?;
         Ok(Response::new(convert::policy_response(&in_force)))
     }
 }

@@ -15,6 +15,9 @@ use crate::proto;
 /// What `google.rpc.ErrorInfo.domain` carries.
 const DOMAIN: &str = "semel.v1";
 
+/// The name under which a lost fence says whether a later one was granted.
+const SUPERSEDED: &str = "superseded";
+
 /// The most fields that one error names: statuses travel in headers, which clients bound.
 const MOST_FIELDS: usize = 12;
 
@@ -98,6 +101,16 @@ impl Failure {
         }
     }
 
+    /// Why.
+    pub(super) const fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    /// Whether a later fence was granted.
+    pub(super) fn superseded(&self) -> bool {
+        self.metadata.as_ref().is_some_and(|(name, value)| *name == SUPERSEDED && value == "true")
+    }
+
     fn code(&self) -> Code {
         code(self.reason)
     }
@@ -119,7 +132,7 @@ impl From<CallError> for Failure {
 /// Whether a later fence was granted: then the side effect may have run twice.
 fn refusal_metadata(refusal: Refusal) -> Option<(&'static str, String)> {
     match refusal {
-        Refusal::FenceLost { superseded } => Some(("superseded", superseded.to_string())),
+        Refusal::FenceLost { superseded } => Some((SUPERSEDED, superseded.to_string())),
         Refusal::FingerprintMismatch
         | Refusal::KeyExpired
         | Refusal::AttemptEnded

@@ -1,12 +1,13 @@
-//! Counts what a store is asked, what it answers, and how long that takes.
+//! Tells what a store is asked, what it answers, and how long that takes.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 
-use super::{Freshness, Page, Put, Scan, Store, StoreError, Versioned, Write};
+use super::{Freshness, Page, Put, Scan, Store, StoreError, Versioned, Write, WriteId};
 use crate::domain::{Key, Timestamp};
 
 /// What a store is asked.
@@ -83,37 +84,65 @@ impl CallOutcome {
     }
 }
 
-/// The calls that had one operation and one outcome.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Calls {
-    /// How many.
-    pub count: u64,
-    /// How long they took together.
-    pub total: Duration,
+/// A call to a store that has ended.
+#[derive(Clone, Copy, Debug)]
+pub struct StoreCall {
+    /// What was asked.
+    pub operation: Operation,
+    /// What became of it.
+    pub outcome: CallOutcome,
+    /// Whether it had to be put in order with the writes of its key: it is a conditional write, or a serial read.
+    pub serial: bool,
+    /// The write that was sent, where it was one.
+    pub write_id: Option<WriteId>,
+    /// When it began.
+    pub began: Instant,
+    /// How long it took.
+    pub took: Duration,
 }
 
-#[derive(Debug, Default)]
-struct Cell {
-    count: AtomicU64,
-    nanos: AtomicU64,
+/// Is told of every call to a store, once it has ended.
+pub trait StoreListener: fmt::Debug + Send + Sync + 'static {
+    /// A call has ended, or its caller has left.
+    fn called(&self, call: &StoreCall);
 }
 
-/// A store, and a count of its calls.
+/// A store whose calls are told to a listener.
 #[derive(Debug)]
-pub struct Metered {
+pub struct Metered<L = Counts> {
     inner: Arc<dyn Store>,
-    cells: [[Cell; CallOutcome::ALL.len()]; Operation::ALL.len()],
+    listener: L,
 }
 
-impl Metered {
+impl<L: StoreListener> Metered<L> {
+    /// Tells `listener` of the calls of `inner` from now on.
+    pub fn telling(inner: Arc<dyn Store>, listener: L) -> Self {
+        Self { inner, listener }
+    }
+
+    fn begin(&self, operation: Operation) -> Call<'_> {
+        let outcome = CallOutcome::Abandoned;
+        let call = StoreCall {
+            operation,
+            outcome,
+            serial: false,
+            write_id: None,
+            began: Instant::now(),
+            took: Duration::ZERO,
+        };
+        Call { listener: &self.listener, call }
+    }
+}
+
+impl Metered<Counts> {
     /// Counts the calls of `inner` from now on.
     pub fn new(inner: Arc<dyn Store>) -> Self {
-        Self { inner, cells: Default::default() }
+        Self::telling(inner, Counts::default())
     }
 
     /// The calls so far with this operation and outcome.
     pub fn calls(&self, operation: Operation, outcome: CallOutcome) -> Calls {
-        let cell = &self.cells[operation as usize][outcome as usize];
+        let cell = &self.listener.0[operation as usize][outcome as usize];
         Calls {
             count: cell.count.load(Ordering::Relaxed),
             total: Duration::from_nanos(cell.nanos.load(Ordering::Relaxed)),
@@ -129,21 +158,53 @@ impl Metered {
             .filter(|(_, _, calls)| calls.count > 0)
             .collect()
     }
+}
 
-    fn begin(&self, operation: Operation) -> Call<'_> {
-        Call { metered: self, operation, outcome: CallOutcome::Abandoned, began: Instant::now() }
+/// The calls that had one operation and one outcome.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Calls {
+    /// How many.
+    pub count: u64,
+    /// How long they took together.
+    pub total: Duration,
+}
+
+/// Counts calls by operation and outcome.
+#[derive(Debug, Default)]
+pub struct Counts([[Cell; CallOutcome::ALL.len()]; Operation::ALL.len()]);
+
+#[derive(Debug, Default)]
+struct Cell {
+    count: AtomicU64,
+    nanos: AtomicU64,
+}
+
+impl StoreListener for Counts {
+    fn called(&self, call: &StoreCall) {
+        let cell = &self.0[call.operation as usize][call.outcome as usize];
+        let nanos = u64::try_from(call.took.as_nanos()).unwrap_or(u64::MAX);
+        cell.count.fetch_add(1, Ordering::Relaxed);
+        cell.nanos.fetch_add(nanos, Ordering::Relaxed);
     }
 }
 
-/// A call under way; counted when it is dropped, so that one that is abandoned counts too.
+/// A call under way; told when it is dropped, so that one that is abandoned is told too.
 struct Call<'a> {
-    metered: &'a Metered,
-    operation: Operation,
-    outcome: CallOutcome,
-    began: Instant,
+    listener: &'a dyn StoreListener,
+    call: StoreCall,
 }
 
 impl Call<'_> {
+    fn serial(mut self, serial: bool) -> Self {
+        self.call.serial = serial;
+        self
+    }
+
+    fn writing(mut self, write: &Write) -> Self {
+        self.call.write_id = Some(write.write_id);
+        self.serial(true)
+    }
+
     fn end<T>(self, answer: Result<T, StoreError>) -> Result<T, StoreError> {
         self.end_as(answer, |_| CallOutcome::Ok)
     }
@@ -153,32 +214,32 @@ impl Call<'_> {
         answer: Result<T, StoreError>,
         ok: impl FnOnce(&T) -> CallOutcome,
     ) -> Result<T, StoreError> {
-        self.outcome = answer.as_ref().map_or_else(CallOutcome::of_error, ok);
+        self.call.outcome = answer.as_ref().map_or_else(CallOutcome::of_error, ok);
         answer
     }
 }
 
 impl Drop for Call<'_> {
     fn drop(&mut self) {
-        let cell = &self.metered.cells[self.operation as usize][self.outcome as usize];
-        let nanos = u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        cell.count.fetch_add(1, Ordering::Relaxed);
-        cell.nanos.fetch_add(nanos, Ordering::Relaxed);
+        self.call.took = self.call.began.elapsed();
+        self.listener.called(&self.call);
     }
 }
 
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
-impl Store for Metered {
+impl<L: StoreListener> Store for Metered<L> {
     async fn get(&self, key: &Key, freshness: Freshness) -> Result<Option<Versioned>, StoreError> {
-        let call = self.begin(Operation::Get);
+        let call = self.begin(Operation::Get).serial(freshness == Freshness::Serial);
         call.end(self.inner.get(key, freshness).await)
     }
 
     async fn compare_and_put(&self, write: &Write) -> Result<Put, StoreError> {
-        let call = self.begin(Operation::CompareAndPut);
+        let call = self.begin(Operation::CompareAndPut).writing(write);
         call.end_as(self.inner.compare_and_put(write).await, |put| match put {
             Put::Applied => CallOutcome::Ok,
+            // It was sent before, and did happen.
+            Put::Conflict(Some(current)) if current.write_id == write.write_id => CallOutcome::Ok,
             Put::Conflict(_) => CallOutcome::Conflict,
         })
     }

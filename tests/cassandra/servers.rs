@@ -13,6 +13,7 @@ use semel::server::{Limits, Listeners, ServeError, Server};
 use semel::storage::Store;
 use semel::storage::metered::{CallOutcome, Metered, Operation};
 use semel::storage::scylla::{self, ScyllaStore};
+use semel::telemetry::Telemetry;
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 use tonic::transport::{Channel, Endpoint};
@@ -75,7 +76,9 @@ impl Start {
         let operations = listen().await.expect("a free port");
         let address = grpc.local_addr().expect("it is bound").to_string();
         let limits = Limits { request_timeout: self.request_timeout, ..Limits::default() };
-        let server = Server { coordinator, policies: policies.clone(), limits };
+        let telemetry = Arc::new(Telemetry::off());
+        let server =
+            Server { coordinator, policies: policies.clone(), limits, telemetry, configuration: "".into() };
         let serving = tokio::spawn(server.run(Listeners { grpc, operations }, std::future::pending::<()>()));
         let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("an address");
         let channel = endpoint.connect().await.expect("it listens");

@@ -32,9 +32,7 @@ pub(crate) fn perform(
     match call {
         Call::Begin(begin) => apply.call(begin, |answer| {
             Learned::Begin(match answer {
-                BeginAnswer::Started(started) => {
-                    BeginAnswer::Started(Started { previous_traceparent: None, ..started })
-                }
+                BeginAnswer::Started(started) => BeginAnswer::Started(Started { previous: None, ..started }),
                 other => other,
             })
         }),

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use semel::domain::{
     BeginAnswer, Checkpoint, Completed, Fence, InProgressAnswer, Kept, Labels, Note, OnLostLease,
-    OperationResult, Phase, Record, Refusal, Renewed, Started, Timestamp, Traceparent, UnresolvedAnswer,
-    UnresolvedReason,
+    OperationResult, Phase, Previous, Record, Refusal, Renewed, Started, Timestamp, Traceparent,
+    UnresolvedAnswer, UnresolvedReason,
 };
 
 use crate::states::{NOW, fence_at, id, labels, trace};
@@ -28,12 +28,15 @@ pub(crate) fn refusal(refusal: Refusal) -> String {
 pub(crate) fn begin(answer: BeginAnswer, scene: Scene<'_>) -> String {
     match answer {
         BeginAnswer::Started(answer) => {
-            let Started { fence, attempt, lease, lease_end, checkpoints, previous_traceparent } = answer;
+            let Started { fence, attempt, lease, lease_end, checkpoints, previous } = answer;
             let fence = fence_word(fence, scene.before);
             let mut words =
                 vec![format!("Started {attempt}, {fence}, lease {} until {}", seconds(lease), at(lease_end))];
             words.extend((!checkpoints.is_empty()).then(|| points(&checkpoints)));
-            words.extend(previous_traceparent.map(|trace| format!("after {}", trace_word(Some(&trace)))));
+            words.extend(previous.map(|Previous { lost, traceparent }| {
+                let comes = if lost { "taking over after" } else { "after" };
+                format!("{comes} {}", trace_word(traceparent.as_ref()))
+            }));
             words.join(", ")
         }
         BeginAnswer::Replayed(answer) => {

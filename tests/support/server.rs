@@ -15,6 +15,7 @@ use semel::proto::operator_service_client::OperatorServiceClient;
 use semel::server::{Limits, Listeners, ServeError, Server};
 use semel::storage::Store;
 use semel::storage::memory::MemoryStore;
+use semel::telemetry::Telemetry;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -53,6 +54,7 @@ pub(crate) struct Start {
     pub(crate) rules: PolicyRules,
     pub(crate) settings: Settings,
     pub(crate) limits: Limits,
+    pub(crate) telemetry: Arc<Telemetry>,
 }
 
 impl Default for Start {
@@ -62,6 +64,7 @@ impl Default for Start {
             rules: PolicyRules::default(),
             settings: Settings::default(),
             limits: Limits::default(),
+            telemetry: Arc::new(Telemetry::off()),
         }
     }
 }
@@ -82,12 +85,18 @@ impl Start {
         let grpc = listeners.grpc.local_addr().unwrap().to_string();
         let operations = listeners.operations.local_addr().unwrap().to_string();
         let (stop, stopped) = oneshot::channel::<()>();
-        let server =
-            Server { coordinator: coordinator.clone(), policies: policies.clone(), limits: self.limits };
+        let server = Server {
+            coordinator: coordinator.clone(),
+            policies: policies.clone(),
+            limits: self.limits,
+            telemetry: self.telemetry.clone(),
+            configuration: "# a test's server\n".into(),
+        };
         let running = tokio::spawn(server.run(listeners, async {
             let _ = stopped.await;
         }));
-        RunningServer { clock, coordinator, policies, grpc, operations, stop: Some(stop), running }
+        let telemetry = self.telemetry;
+        RunningServer { clock, coordinator, policies, telemetry, grpc, operations, stop: Some(stop), running }
     }
 }
 
@@ -97,6 +106,7 @@ pub(crate) struct RunningServer {
     pub(crate) clock: Arc<TestClock>,
     pub(crate) coordinator: Arc<Coordinator>,
     pub(crate) policies: Arc<Policies>,
+    pub(crate) telemetry: Arc<Telemetry>,
     pub(crate) grpc: String,
     pub(crate) operations: String,
     stop: Option<oneshot::Sender<()>>,

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, SystemTime};
 
 use crate::cli::output::{shell_quoted, write_out};
-use crate::config::{ServerConfig, StoreSettings};
+use crate::config::{Loaded, ServerConfig, StoreSettings};
 use crate::domain::Timestamp;
 
 /// Where the server listens, ports settled.
@@ -37,6 +37,17 @@ pub(super) fn print(config: &ServerConfig, addresses: Addresses, now: Timestamp)
          {}\n\n",
         lines.join("\n")
     ));
+}
+
+/// What runs, and how it is configured: a TOML file, secrets hidden.
+pub(super) fn debug_page(loaded: &Loaded) -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    let (target, profile) = (env!("SEMEL_TARGET"), env!("SEMEL_PROFILE"));
+    let file = loaded.file.as_ref().map_or_else(|| "none".to_owned(), |file| file.display().to_string());
+    format!(
+        "# semel {version} for {target}, profile {profile}\n# settings file: {file}\n\n{}",
+        loaded.print()
+    )
 }
 
 /// The program that runs, as a shell word.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Refusal, Transition, change, refuse, unchanged};
 use crate::domain::checkpoint::Checkpoints;
 use crate::domain::command::{
-    Begin, BeginAnswer, Command, Completed, InProgressAnswer, Started, UnresolvedAnswer,
+    Begin, BeginAnswer, Command, Completed, InProgressAnswer, Previous, Started, UnresolvedAnswer,
 };
 use crate::domain::fence::Fence;
 use crate::domain::policy::Policy;
@@ -151,7 +151,10 @@ fn started(kept: &Kept, lease_end: Timestamp, previous: Option<&Kept>, now: Time
         lease: lease_end.since(now),
         lease_end,
         checkpoints: kept.checkpoints.as_slice().to_vec(),
-        previous_traceparent: previous.and_then(|previous| previous.traceparent.clone()),
+        previous: previous.map(|previous| Previous {
+            lost: matches!(previous.phase, Phase::InProgress { .. }),
+            traceparent: previous.traceparent.clone(),
+        }),
     }
 }
 
