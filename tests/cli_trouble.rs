@@ -88,6 +88,33 @@ fn a_machine_that_falls_silent_does_not_keep_the_command_past_its_lease() {
     heard.wait_for("no answer in time", 1);
 }
 
+#[test]
+fn a_signal_between_the_commands_end_and_the_report_is_obeyed() {
+    let mut scene = Scene::new();
+    // What it leaves behind talks on, so that its end and the report are apart.
+    let script = "echo $$ > guarded; echo ready; until [ -e go ]; do sleep 0.01; done; \
+                  (trap '' TERM; while echo left; do sleep 0.01; done) &";
+    let flags = ["--lease", "10m", "--report-within", "1h"];
+    let mut process = scene
+        .command("between", &flags, script)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let output = Heard::listen(process.stdout.take().unwrap());
+    output.wait_for("ready\n", 1);
+    let heard = Heard::listen(process.stderr.take().unwrap());
+    scene.server.signal(Signal::SIGKILL);
+    scene.server.wait();
+    let _hole = BlackHole::at(scene.server.url.trim_start_matches("http://"));
+    let guarded = std::fs::read_to_string(scene.path("guarded")).unwrap();
+    std::fs::write(scene.path("go"), "").unwrap();
+    wait_until("the command has ended", || !Path::new(&format!("/proc/{}", guarded.trim())).exists());
+    send(&process, Signal::SIGTERM);
+    assert_eq!(process.wait().unwrap().code(), Some(120));
+    heard.wait_for("SIGTERM: the outcome is not stored yet", 1);
+}
+
 /// As much as two pipes hold: the command ends, but what it printed cannot all be passed on before it is read.
 const TWO_PIPES: usize = 131_000;
 

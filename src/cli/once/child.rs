@@ -128,7 +128,9 @@ impl Child {
         kill_after: Duration,
     ) -> Ended {
         let group = self.group;
+        let has_ended = self.has_ended.clone();
         let mut asked = None;
+        let mut asked_late = None;
         let mut lost = None;
         let mut kill_at = None;
         let end = async {
@@ -162,11 +164,15 @@ impl Child {
                 signal = signals.next() => {
                     send(group, signal);
                     if is_ending(signal) {
-                        asked = Some(signal);
+                        *(if has_ended.is_cancelled() { &mut asked_late } else { &mut asked }) = Some(signal);
                     }
                 }
             }
         };
+        if let Some(signal) = asked_late {
+            // The command was gone already: this process is asked, and has its report still to make.
+            signals.keep(signal);
+        }
         if lost.is_some() {
             // What it left behind in its group must not go on either.
             send(group, Signal::SIGKILL);

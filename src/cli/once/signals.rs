@@ -12,6 +12,8 @@ const FORWARDED: [Signal; 6] =
 #[derive(Debug)]
 pub(super) struct Signals {
     coming: mpsc::UnboundedReceiver<Signal>,
+    /// One that was looked at and is still to be obeyed.
+    kept: Option<Signal>,
     told_to_end: bool,
 }
 
@@ -33,11 +35,14 @@ impl Signals {
         // Control-Z must not stop this process while the command goes on: its lease would not be renewed.
         let mut stop = signal(SignalKind::from_raw(Signal::SIGTSTP as i32))?;
         tokio::spawn(async move { while stop.recv().await.is_some() {} });
-        Ok(Self { coming: receiver, told_to_end: false })
+        Ok(Self { coming: receiver, kept: None, told_to_end: false })
     }
 
     /// The next signal.
     pub(super) async fn next(&mut self) -> Signal {
+        if let Some(signal) = self.kept.take() {
+            return signal;
+        }
         match self.coming.recv().await {
             Some(signal) => {
                 self.told_to_end |= is_ending(signal);
@@ -46,6 +51,11 @@ impl Signals {
             // All are ignored, so none comes.
             None => std::future::pending().await,
         }
+    }
+
+    /// Has the next look find this signal again.
+    pub(super) const fn keep(&mut self, signal: Signal) {
+        self.kept = Some(signal);
     }
 
     /// Whether one has come that asks this process to end.
