@@ -280,6 +280,7 @@ fn begin(attempt: u64) -> Begin {
         first_sent: None,
         labels: Labels::default(),
         traceparent: None,
+        may_open: true,
     }
 }
 

@@ -32,7 +32,7 @@ pub use fence::Fence;
 pub use fingerprint::Fingerprint;
 pub use key::{Endpoint, IdempotencyKey, Key, Tenant};
 pub use labels::Labels;
-pub use policy::{OnLostLease, Policy};
+pub use policy::{OnLostLease, Policy, QuotaPlaces, Rate};
 pub use policy_rules::{InForce, Pattern, PolicyRules, Rule};
 pub use reason::{Reason, Violation};
 pub use record::{Forgotten, GivenUp, Interest, Kept, Phase, Reading, Record, UnresolvedReason};

@@ -11,6 +11,7 @@ pub mod coordinator;
 pub mod domain;
 pub mod policies;
 pub mod proto;
+pub mod quotas;
 pub mod server;
 pub mod storage;
 pub mod sweep;

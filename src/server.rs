@@ -36,6 +36,7 @@ use crate::policies::Policies;
 use crate::proto;
 use crate::proto::idempotency_service_server::IdempotencyServiceServer;
 use crate::proto::operator_service_server::OperatorServiceServer;
+use crate::quotas::Quotas;
 use crate::telemetry::Telemetry;
 
 pub use caller::{Caller, Identity, Role};
@@ -57,6 +58,8 @@ pub struct Server {
     pub coordinator: Arc<Coordinator>,
     /// The policies in force.
     pub policies: Arc<Policies>,
+    /// How much tenants may ask.
+    pub quotas: Arc<Quotas>,
     /// What the transport accepts.
     pub limits: Limits,
     /// Whom to tell what calls come to.
@@ -124,6 +127,7 @@ impl Server {
         let idempotency = Idempotency {
             coordinator: self.coordinator.clone(),
             policies: self.policies.clone(),
+            quotas: self.quotas.clone(),
             telemetry: self.telemetry.clone(),
             max_response_bytes,
         };

@@ -115,6 +115,19 @@ impl Write {
     }
 }
 
+impl Write {
+    /// Whether a key is open from then on that was not before: a first attempt, on nothing or on what had expired.
+    pub fn opens(&self) -> bool {
+        let first = matches!(&*self.next, Record::Kept(kept) if kept.attempt == 1);
+        first && self.next.is_open() && self.was == Interest::Settled
+    }
+
+    /// Whether a key is no longer open that was before.
+    pub fn closes(&self) -> bool {
+        !self.next.is_open() && self.was > Interest::Settled
+    }
+}
+
 /// What a conditional write came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Put {

@@ -11,6 +11,7 @@ use tracing::{debug, info, warn};
 
 use crate::domain::{Clock, Key, Reading, Timestamp, UnresolvedReason};
 use crate::policies::Policies;
+use crate::quotas::Quotas;
 use crate::storage::{Scan, Scope, Store, StoreError};
 use crate::telemetry::KeyHash;
 
@@ -42,6 +43,7 @@ pub struct Sweep {
     /// The unresolved attempts that were already logged, by the name of their key and their fence.
     known: HashSet<(String, i64)>,
     clock_guard: ClockGuard,
+    quotas: Option<Arc<Quotas>>,
     counts: watch::Sender<Option<Counts>>,
 }
 
@@ -55,7 +57,13 @@ impl Sweep {
     ) -> Self {
         let clock_guard = ClockGuard::new(clock.now());
         let counts = watch::Sender::new(None);
-        Self { store, policies, clock, key_hash, known: HashSet::new(), clock_guard, counts }
+        Self { store, policies, clock, key_hash, known: HashSet::new(), clock_guard, quotas: None, counts }
+    }
+
+    /// The same, which also tells `quotas` how many open keys each tenant has.
+    #[must_use]
+    pub fn counting_for(self, quotas: Arc<Quotas>) -> Self {
+        Self { quotas: Some(quotas), ..self }
     }
 
     /// The last sweep's counts; absent before the first.
@@ -106,6 +114,7 @@ impl Sweep {
         let rules = self.policies.current();
         let (mut live, mut waiting) = (0, 0);
         let mut unresolved = HashSet::new();
+        let mut recount = self.quotas.as_ref().map(|quotas| quotas.recount());
         let mut scan = Scan { scope, tenant: None, after: None, limit: ROWS_PER_PAGE };
         loop {
             let page = self.store.scan(&scan).await?;
@@ -114,6 +123,9 @@ impl Sweep {
                 let Some(kept) = current.record.live(now) else { continue };
                 live += 1;
                 let policy = &rules.select(&key.tenant, &key.endpoint).policy;
+                if let Some(recount) = &mut recount {
+                    recount.add(&key.tenant, policy);
+                }
                 if let Reading::Unresolved { reason, since } = kept.read(policy, now) {
                     waiting += 1;
                     let named = (self.key_hash.name(key), kept.fence.get());
@@ -129,6 +141,9 @@ impl Sweep {
             }
         }
         self.known = unresolved;
+        if let Some((quotas, recount)) = self.quotas.as_ref().zip(recount) {
+            quotas.recounted(recount);
+        }
         Ok(Counts { open: Some(live), unresolved: waiting })
     }
 

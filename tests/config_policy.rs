@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use semel::config::parse_policy;
-use semel::domain::{Endpoint, OnLostLease, Policy, PolicyRules, Tenant};
+use semel::domain::{Endpoint, OnLostLease, Policy, PolicyRules, QuotaPlaces, Tenant};
 
 fn parse(text: &str) -> PolicyRules {
     parse_policy("policy.toml", text, Duration::from_secs(1)).unwrap_or_else(|problems| panic!("{problems}"))
@@ -42,6 +42,9 @@ fn every_field_is_taken_and_rules_override_field_by_field() {
         on_lost_lease = "mark_unknown"
         fingerprint_required = true
         max_result_bytes = "1MiB"
+        requests_per_second = 0.5
+        burst = 20
+        max_open_keys = 1000
 
         [[rule]]
         tenant = "acme"
@@ -66,6 +69,10 @@ fn every_field_is_taken_and_rules_override_field_by_field() {
         on_lost_lease: OnLostLease::MarkUnknown,
         fingerprint_required: true,
         max_result_bytes: 1 << 20,
+        requests_per_second: 0.5,
+        burst: 20,
+        max_open_keys: 1000,
+        quota_places: QuotaPlaces::default(),
         clock_skew_allowance: Duration::from_secs(1),
     };
     assert_eq!(policy(&rules, "other", "sms").0, defaults);
@@ -105,7 +112,7 @@ fingerprint_required = "yes"
         "policy.toml:5: defaults: tenant = \"acme\" belongs in a [[rule]]",
         "policy.toml:8: rule 1: endpoint = \"a*b\" has a * before its end",
         "policy.toml:9: rule 1: max_result_bytes = \"256\" has no unit; write a size",
-        "policy.toml:10: rule 1: burst = 5 is not supported by this release",
+        "policy.toml:10: rule 1: burst has no effect while requests_per_second is 0; set that too",
         "policy.toml:13: rule 2: tenant = \"\" is empty and matches nothing",
         "policy.toml:14: rule 2: on_lost_lease = \"retry\" is neither \"rerun\" nor \"mark_unknown\"",
         "policy.toml:15: rule 2: max_attempts = -1 is out of bounds; write 0 (no bound) to 4294967295",
@@ -119,9 +126,35 @@ fingerprint_required = "yes"
 }
 
 #[test]
-fn fields_that_nothing_enforces_yet_are_refused() {
-    for field in ["requests_per_second = 5.0", "burst = 5", "max_open_keys = 5"] {
-        assert!(problems(&format!("[defaults]\n{field}\n"))[0].contains("is not supported by this release"));
+fn a_quota_belongs_to_the_table_that_writes_it() {
+    let rules = parse(
+        "[defaults]\nrequests_per_second = 5\n\n[[rule]]\ntenant = \"a\"\nlease = \"1s\"\n\n\
+         [[rule]]\ntenant = \"b\"\nburst = 7\n\n[[rule]]\ntenant = \"c\"\nmax_open_keys = 1\n",
+    );
+    for (tenant, rate, open_keys, burst) in
+        [("other", 0, 0, 5), ("a", 0, 0, 5), ("b", 2, 0, 7), ("c", 0, 3, 5)]
+    {
+        let (policy, _) = policy(&rules, tenant, "e");
+        assert_eq!(policy.quota_places, QuotaPlaces { rate, open_keys }, "{tenant}");
+        assert_eq!(policy.rate().map(|rate| rate.burst.get()), Some(burst), "{tenant}");
+    }
+    assert_eq!(
+        policy(&parse("[defaults]\nrequests_per_second = 0.25\n"), "t", "e").0.rate().unwrap().burst.get(),
+        1
+    );
+    for (value, problem) in [
+        (
+            "-1",
+            "requests_per_second must be 0 (no bound), or 0.001 to 1000000; here requests_per_second = -1 (line 2)",
+        ),
+        ("0.0001", "requests_per_second must be 0"),
+        ("nan", "requests_per_second must be 0"),
+        ("inf", "requests_per_second must be 0"),
+        ("\"5\"", "is a text; write a number without quotes, 0 for no bound"),
+        ("0x10", "is a number; write a number without quotes"),
+    ] {
+        let said = problems(&format!("[defaults]\nrequests_per_second = {value}\n"));
+        assert!(said.len() == 1 && said[0].contains(problem), "{said:?}");
     }
 }
 
@@ -185,5 +218,5 @@ fn the_example_file_is_sound_and_shows_every_field() {
         "the defaults that it shows are the built-in ones"
     );
     let shown = text.lines().filter(|line| !line.starts_with('#') && line.contains(" = ")).count();
-    assert!(shown >= 11 + 2, "{shown} lines with values");
+    assert!(shown >= 14 + 2, "{shown} lines with values");
 }

@@ -29,14 +29,9 @@ use tonic::{Code, Status};
 /// In every key, payload, label, checkpoint, detail, note and store error of this file: no error may repeat it.
 const CANARY: &str = "canary";
 
-/// Credentials and quotas come with the issue that enforces them, and are provoked there.
-const ELSEWHERE: [Reason; 5] = [
-    Reason::QuotaExceeded,
-    Reason::CredentialRequired,
-    Reason::CredentialInvalid,
-    Reason::TenantNotAllowed,
-    Reason::RoleRequired,
-];
+/// Credentials come with the issue that enforces them, and are provoked there.
+const ELSEWHERE: [Reason; 4] =
+    [Reason::CredentialRequired, Reason::CredentialInvalid, Reason::TenantNotAllowed, Reason::RoleRequired];
 
 /// What was said in an error.
 #[derive(Debug)]
@@ -93,12 +88,16 @@ impl World {
         store.blame(CANARY);
         let strict = Policy { fingerprint_required: true, max_result_bytes: 10, ..Policy::default() };
         let large = Policy { max_result_bytes: Policy::RESULT_BYTES_LIMIT, ..Policy::default() };
+        let narrow = Policy { max_open_keys: 1, ..Policy::default() };
         let rule = |endpoint: &str, policy| Rule {
             tenant: Pattern::parse("*"),
             endpoint: Pattern::parse(endpoint),
             policy,
         };
-        let rules = PolicyRules::new(Policy::default(), vec![rule("strict", strict), rule("large", large)]);
+        let rules = PolicyRules::new(
+            Policy::default(),
+            vec![rule("strict", strict), rule("large", large), rule("narrow", narrow)],
+        );
         let settings =
             Settings { max_waiters: 0, settle_within: Duration::from_millis(20), ..Settings::default() };
         let faults = Arc::new(FaultInjecting::new(store.clone()));
@@ -344,6 +343,15 @@ fn cases() -> Vec<Case> {
                     proto::batch_begin_response::item::Outcome::Error(error) => error.into(),
                     proto::batch_begin_response::item::Outcome::Response(_) => panic!("both answers fit"),
                 }
+            };
+        QuotaExceeded ResourceExhausted [] retry =>
+            |world| {
+                let begin = |name: &str| {
+                    let key = Some(proto::Key { endpoint: "narrow".into(), ..key(name) });
+                    proto::BeginRequest { key, ..begin(CANARY, 1) }
+                };
+                world.client.begin(begin(CANARY)).await.unwrap();
+                world.begin(begin("canary 2")).await
             };
         StoreUnavailable Unavailable [] retry =>
             |world| {

@@ -20,8 +20,9 @@ use super::config_command::ConfigArgs;
 use super::exit::Exit;
 use crate::clock::SystemClock;
 use crate::config::{Loaded, PolicyWatch, ServerConfig, kept_too_long};
-use crate::coordinator::Coordinator;
+use crate::coordinator::{self, Coordinator};
 use crate::policies::Policies;
+use crate::quotas::Quotas;
 use crate::server::{Listeners, Server, say_it_starts};
 use crate::storage::metered::Metered;
 use crate::sweep::Sweep;
@@ -114,8 +115,9 @@ async fn serve(loaded: Loaded) -> Result<End, Stopped> {
     let store = Arc::new(Metered::telling(store, telemetry.clone()));
     let policies = Arc::new(Policies::new(loaded.policies));
     let clock = Arc::new(SystemClock);
-    let coordinator =
-        Arc::new(Coordinator::new(store.clone(), clock.clone(), rand::random(), config.coordinator.clone()));
+    let quotas = Arc::new(Quotas::new(policies.clone()));
+    let settings = coordinator::Settings { observer: Some(quotas.clone()), ..config.coordinator.clone() };
+    let coordinator = Arc::new(Coordinator::new(store.clone(), clock.clone(), rand::random(), settings));
 
     let stop = CancellationToken::new();
     let tasks = TaskTracker::new();
@@ -123,9 +125,11 @@ async fn serve(loaded: Loaded) -> Result<End, Stopped> {
         .key_hash_secret
         .as_ref()
         .map_or_else(|| rand::random::<[u8; 32]>().to_vec(), |secret| secret.as_bytes().to_vec());
-    let sweep = Sweep::new(store, policies.clone(), clock, KeyHash::new(&secret));
+    let sweep =
+        Sweep::new(store, policies.clone(), clock, KeyHash::new(&secret)).counting_for(quotas.clone());
     if let Some(metrics) = telemetry.metrics() {
         metrics.show_counts(&sweep.counts());
+        metrics.show_quotas(quotas.clone());
     }
     tasks.spawn(sweep.run(stop.clone()));
     if let (Some(path), Some(text)) = (&config.policy, loaded.policy_text) {
@@ -141,7 +145,8 @@ async fn serve(loaded: Loaded) -> Result<End, Stopped> {
 
     say_what_is_open(&config, addresses);
     banner::print(&config, addresses, coordinator.now());
-    let server = Server { coordinator, policies, limits: config.limits.clone(), telemetry, configuration };
+    let server =
+        Server { coordinator, policies, quotas, limits: config.limits.clone(), telemetry, configuration };
     let drain = CancellationToken::new();
     let served = server.run(listeners, drain.clone().cancelled_owned());
     tokio::select! {

@@ -233,6 +233,7 @@ impl Effective {
                 replay_cache_max_age: self.length("replay_cache_max_age"),
                 recent_bytes: self.number("recent_bytes"),
                 settle_within: self.length("settle_within"),
+                observer: None,
                 poll,
             },
             limits: self.limits(),

@@ -11,7 +11,7 @@ use super::toml_lines::{Source, kind};
 use super::units::{format_duration, format_size, parse_duration, parse_size};
 use crate::domain::{OnLostLease, Pattern, Policy, PolicyRules, Rule};
 
-const FIELDS: [&str; 11] = [
+const FIELDS: [&str; 14] = [
     "lease",
     "max_lease",
     "retention",
@@ -23,9 +23,10 @@ const FIELDS: [&str; 11] = [
     "on_lost_lease",
     "fingerprint_required",
     "max_result_bytes",
+    "requests_per_second",
+    "burst",
+    "max_open_keys",
 ];
-/// Fields of a later release: refused rather than taken and not enforced.
-const NOT_YET: [&str; 3] = ["requests_per_second", "burst", "max_open_keys"];
 const PATTERNS: [&str; 2] = ["tenant", "endpoint"];
 
 /// Reads a policy file's text; `name` is what problems call the file. `clock_skew_allowance` is the server's own and
@@ -163,13 +164,20 @@ impl Reader<'_> {
                 );
                 self.report_at(line, &place, None, problem);
             }
-            let granted = self.read_fields(&place, table, defaults.clone());
+            let mut granted = self.read_fields(&place, table, defaults.clone());
             let own = table.keys().map(|name| name.get_ref().to_string()).collect::<BTreeSet<_>>();
             let own = granted.lines.iter().filter(|(name, _)| own.contains(*name));
             let own: BTreeMap<_, _> = own.map(|(name, line)| (name.clone(), *line)).collect();
             if let Some(line) = own.get("max_wait") {
                 let place = format!("{}:{line}: {place}", self.source.name);
                 self.waits.push(Wait { longest: granted.policy.max_wait, place });
+            }
+            let quotas = &mut granted.policy.quota_places;
+            if own.contains_key("requests_per_second") || own.contains_key("burst") {
+                quotas.rate = index + 1;
+            }
+            if own.contains_key("max_open_keys") {
+                quotas.open_keys = index + 1;
             }
             self.check(&place, line, &granted, &own);
             if let (Some(tenant), Some(endpoint)) = (tenant, endpoint) {
@@ -211,10 +219,7 @@ impl Reader<'_> {
                 Some(Err(problem)) => self.report(&format!("{place}: {name}"), entry, problem),
                 None => {
                     let known = FIELDS.into_iter().chain(PATTERNS.into_iter().filter(|_| in_rule));
-                    let problem = if NOT_YET.contains(&name) {
-                        "is not supported by this release, which would not enforce it; leave it out"
-                            .to_owned()
-                    } else if PATTERNS.contains(&name) {
+                    let problem = if PATTERNS.contains(&name) {
                         "belongs in a [[rule]]; the defaults hold for everybody".to_owned()
                     } else {
                         let meant = did_you_mean(name, known.clone());
@@ -229,6 +234,7 @@ impl Reader<'_> {
 
     /// Reports what the values break together, where `own` fields have a part in it.
     fn check(&mut self, place: &str, line: usize, granted: &Grants, own: &BTreeMap<String, usize>) {
+        self.check_burst(place, granted, own);
         for problem in granted.policy.problems() {
             let words: BTreeSet<_> =
                 problem.split(|c: char| !(c.is_alphanumeric() || c == '_')).map(str::to_owned).collect();
@@ -249,6 +255,14 @@ impl Reader<'_> {
                 .collect();
             let problem = format!("{problem}; here {}", values.join(", "));
             self.report_at(own_line.copied().unwrap_or(line), place, None, problem);
+        }
+    }
+
+    /// Says of a burst that nothing would come of it.
+    fn check_burst(&mut self, place: &str, granted: &Grants, own: &BTreeMap<String, usize>) {
+        if let (Some(line), true) = (own.get("burst"), granted.policy.requests_per_second == 0.0) {
+            let problem = "has no effect while requests_per_second is 0; set that too, or leave burst out";
+            self.report_at(*line, &format!("{place}: burst"), None, problem.to_owned());
         }
     }
 
@@ -281,10 +295,13 @@ fn set(policy: &mut Policy, name: &str, value: &DeValue<'_>) -> Option<Result<()
         "unresolved_retention" => length(value).map(|length| policy.unresolved_retention = length),
         "max_wait" => length(value).map(|length| policy.max_wait = length),
         "max_retry_after" => length(value).map(|length| policy.max_retry_after = length),
-        "max_attempts" => attempts(value).map(|attempts| policy.max_attempts = attempts),
+        "max_attempts" => bound(value).map(|attempts| policy.max_attempts = attempts),
         "on_lost_lease" => on_lost_lease(value).map(|then| policy.on_lost_lease = then),
         "fingerprint_required" => flag(value).map(|required| policy.fingerprint_required = required),
         "max_result_bytes" => size(value).map(|size| policy.max_result_bytes = size),
+        "requests_per_second" => rate(value).map(|rate| policy.requests_per_second = rate),
+        "burst" => bound(value).map(|burst| policy.burst = burst),
+        "max_open_keys" => bound(value).map(|keys: u32| policy.max_open_keys = keys.into()),
         _ => return None,
     };
     Some(result)
@@ -303,6 +320,9 @@ fn shown(policy: &Policy, field: &str) -> String {
         "max_attempts" => return policy.max_attempts.to_string(),
         "fingerprint_required" => return policy.fingerprint_required.to_string(),
         "max_result_bytes" => return format_size(policy.max_result_bytes as u64),
+        "requests_per_second" => return policy.requests_per_second.to_string(),
+        "burst" => return policy.burst.to_string(),
+        "max_open_keys" => return policy.max_open_keys.to_string(),
         _ => {
             return match policy.on_lost_lease {
                 OnLostLease::Rerun => "\"rerun\"".to_owned(),
@@ -329,12 +349,21 @@ fn size(value: &DeValue<'_>) -> Result<usize, String> {
     }
 }
 
-fn attempts(value: &DeValue<'_>) -> Result<u32, String> {
+fn bound(value: &DeValue<'_>) -> Result<u32, String> {
     match value {
         DeValue::Integer(number) => u32::from_str_radix(number.as_str(), number.radix())
             .map_err(|_| format!("is out of bounds; write 0 (no bound) to {}", u32::MAX)),
         other => Err(format!("is {}; write a whole number without quotes, 0 for no bound", kind(other))),
     }
+}
+
+fn rate(value: &DeValue<'_>) -> Result<f64, String> {
+    let text = match value {
+        DeValue::Integer(number) if number.radix() == 10 => number.as_str(),
+        DeValue::Float(number) => number.as_str(),
+        other => return Err(format!("is {}; write a number without quotes, 0 for no bound", kind(other))),
+    };
+    text.parse().map_err(|_| "is not a number that can be counted by; write one such as 50 or 0.5".to_owned())
 }
 
 fn flag(value: &DeValue<'_>) -> Result<bool, String> {

@@ -1,6 +1,15 @@
 //! How far a coordinator may go.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use crate::storage::Write;
+
+/// Is told what becomes of records. It is asked while a caller waits, so it must not take long.
+pub trait Observer: std::fmt::Debug + Send + Sync + 'static {
+    /// The store has acknowledged `write`.
+    fn applied(&self, write: &Write);
+}
 
 /// How far a coordinator may go.
 #[derive(Clone, Debug)]
@@ -15,6 +24,8 @@ pub struct Settings {
     pub recent_bytes: u64,
     /// How long an unknown write is sent again before it is reported as such.
     pub settle_within: Duration,
+    /// Is told of every write that changed a record.
+    pub observer: Option<Arc<dyn Observer>>,
     /// How often a held Begin asks the store, where others than this coordinator write to it.
     pub poll: Option<Poll>,
 }
@@ -43,6 +54,7 @@ impl Default for Settings {
             replay_cache_max_age: Duration::from_secs(30),
             recent_bytes: 32 << 20,
             settle_within: Duration::from_secs(10),
+            observer: None,
             poll: None,
         }
     }

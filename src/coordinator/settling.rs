@@ -74,6 +74,9 @@ impl Records {
         match self.settle(write, answer_by, sent).await {
             Outcome::Answered(put) => {
                 in_flight.answered();
+                if let (Put::Applied, Some(observer)) = (&put, &self.settings.observer) {
+                    observer.applied(write);
+                }
                 let current = match &put {
                     Put::Applied => Some(Versioned { write_id: write.write_id, record: write.next.clone() }),
                     Put::Conflict(current) => current.clone(),

@@ -45,6 +45,9 @@ pub struct Begin {
     pub labels: Labels,
     /// The caller's trace.
     pub traceparent: Option<Traceparent>,
+    /// Whether its tenant has room for one more open key. It decides on a key of which nothing is known, and on no
+    /// other: whoever owns one, or comes after somebody who did, opens none.
+    pub may_open: bool,
 }
 
 /// What a Begin is told.

@@ -39,6 +39,12 @@ pub enum Refusal {
         "the operation was first sent before the outcome's retention window; whether it ran is no longer known"
     )]
     KeyExpired,
+    /// The tenant has as many open keys as it may.
+    #[error(
+        "the tenant has as many open keys as its policy allows; complete or settle some of them, then send the same \
+         call again"
+    )]
+    TooManyOpenKeys,
     /// A copy of a Begin arrived after its attempt had ended.
     #[error("this attempt already ended; begin again with a new attempt_id")]
     AttemptEnded,
@@ -80,6 +86,7 @@ impl Refusal {
         match self {
             Self::FingerprintMismatch => Reason::FingerprintMismatch,
             Self::KeyExpired => Reason::KeyExpired,
+            Self::TooManyOpenKeys => Reason::QuotaExceeded,
             Self::AttemptEnded => Reason::AttemptEnded,
             Self::FenceLost { .. } => Reason::FenceLost,
             Self::AlreadyCompleted => Reason::AlreadyCompleted,

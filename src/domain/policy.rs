@@ -1,5 +1,6 @@
 //! What a tenant's endpoint is granted: windows of time, bounds, and what a lost lease means.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::record::RECLAIM_GRACE;
@@ -12,6 +13,25 @@ pub enum OnLostLease {
     Rerun,
     /// Nobody runs until an operator settles it.
     MarkUnknown,
+}
+
+/// Where a policy's quotas are written: 0 in the defaults, else the rule of that number. Policies that have a quota from
+/// one place count a tenant's calls together, since it was granted once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QuotaPlaces {
+    /// Of `requests_per_second` and `burst`.
+    pub rate: usize,
+    /// Of `max_open_keys`.
+    pub open_keys: usize,
+}
+
+/// How often a tenant may ask.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rate {
+    /// Requests a second in the long run; more than zero.
+    pub per_second: f64,
+    /// How many may come at once.
+    pub burst: NonZeroU32,
 }
 
 /// The rules in force for one tenant and endpoint at one call.
@@ -39,6 +59,14 @@ pub struct Policy {
     pub fingerprint_required: bool,
     /// The largest result that is kept, in bytes.
     pub max_result_bytes: usize,
+    /// How many requests a second a tenant may make in the long run; 0: no bound.
+    pub requests_per_second: f64,
+    /// How many of them it may make at once; 0: one second's worth.
+    pub burst: u32,
+    /// How many keys a tenant may have open; 0: no bound.
+    pub max_open_keys: u64,
+    /// Where these bounds are written.
+    pub quota_places: QuotaPlaces,
     /// How far servers' clocks may differ.
     pub clock_skew_allowance: Duration,
 }
@@ -46,6 +74,9 @@ pub struct Policy {
 impl Policy {
     /// The largest that `max_result_bytes` may be.
     pub const RESULT_BYTES_LIMIT: usize = 3 * 1024 * 1024;
+
+    /// The lowest and the highest bound on requests a second.
+    const RATES: std::ops::RangeInclusive<f64> = 0.001..=1_000_000.0;
 
     /// The longest that any duration may be.
     pub const LONGEST: Duration = Duration::from_hours(24 * 3650);
@@ -78,6 +109,10 @@ impl Policy {
             self.max_result_bytes <= Self::RESULT_BYTES_LIMIT,
             "max_result_bytes must not exceed 3MiB, so that a replay fits a message",
         );
+        check(
+            self.requests_per_second == 0.0 || Self::RATES.contains(&self.requests_per_second),
+            "requests_per_second must be 0 (no bound), or 0.001 to 1000000",
+        );
         for (name, length) in [
             ("max_lease", self.max_lease),
             ("max_retention", self.max_retention),
@@ -88,6 +123,22 @@ impl Policy {
             check(length <= Self::LONGEST, &format!("{name} must not exceed 3650d"));
         }
         problems
+    }
+
+    /// How often a tenant may ask; `None` where there is no bound.
+    pub fn rate(&self) -> Option<Rate> {
+        if self.requests_per_second <= 0.0 {
+            return None;
+        }
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a cast of floats saturates"
+        )]
+        let one_second = self.requests_per_second.ceil() as u32;
+        let burst = if self.burst == 0 { one_second } else { self.burst };
+        let burst = NonZeroU32::new(burst).unwrap_or(NonZeroU32::MIN);
+        Some(Rate { per_second: self.requests_per_second, burst })
     }
 
     /// The longest that a row may have to be kept after it was written, whatever its callers ask for.
@@ -124,6 +175,10 @@ impl Default for Policy {
             on_lost_lease: OnLostLease::Rerun,
             fingerprint_required: false,
             max_result_bytes: 256 * 1024,
+            requests_per_second: 0.0,
+            burst: 0,
+            max_open_keys: 0,
+            quota_places: QuotaPlaces::default(),
             clock_skew_allowance: Duration::from_secs(1),
         }
     }

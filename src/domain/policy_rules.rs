@@ -78,12 +78,15 @@ pub struct InForce {
 pub struct PolicyRules {
     rules: Vec<(Pattern, Pattern, Arc<InForce>)>,
     defaults: Arc<InForce>,
+    bounds_open_keys: bool,
 }
 
 impl PolicyRules {
     /// Orders `rules`: an exact tenant before a pattern, then an exact endpoint, then the longest endpoint prefix,
     /// then the longest tenant prefix; of equals the one that was written first.
     pub fn new(defaults: Policy, mut rules: Vec<Rule>) -> Self {
+        let bounds_open_keys =
+            rules.iter().map(|rule| &rule.policy).chain([&defaults]).any(|policy| policy.max_open_keys > 0);
         rules.sort_by_key(|rule| {
             std::cmp::Reverse((rule.tenant.is_exact(), rule.endpoint.precedence(), rule.tenant.precedence()))
         });
@@ -94,7 +97,8 @@ impl PolicyRules {
                 (rule.tenant, rule.endpoint, Arc::new(InForce { policy: rule.policy, source }))
             })
             .collect();
-        Self { rules, defaults: Arc::new(InForce { policy: defaults, source: "defaults".to_owned() }) }
+        let defaults = Arc::new(InForce { policy: defaults, source: "defaults".to_owned() });
+        Self { rules, defaults, bounds_open_keys }
     }
 
     /// The policy for one tenant's endpoint.
@@ -110,6 +114,11 @@ impl PolicyRules {
     /// Every policy, and the one where no rule matches last.
     pub fn all(&self) -> impl Iterator<Item = &Arc<InForce>> {
         self.rules.iter().map(|(_, _, in_force)| in_force).chain([&self.defaults])
+    }
+
+    /// Whether any policy bounds a tenant's open keys.
+    pub fn bounds_open_keys(&self) -> bool {
+        self.bounds_open_keys
     }
 
     /// The policy where no rule matches.

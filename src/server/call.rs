@@ -6,8 +6,9 @@ use std::time::Duration;
 use super::caller::Caller;
 use super::deadline::Deadline;
 use super::status::Failure;
-use crate::coordinator::{self, Begun, Coordinator, ListingFilter};
-use crate::domain::{Begin, Command, InForce, Key, Traceparent};
+use crate::coordinator::{self, Begun, CallError, Coordinator, ListingFilter};
+use crate::domain::{Begin, Command, InForce, Key, Refusal, Traceparent};
+use crate::quotas::Quotas;
 use crate::storage::Cursor;
 
 /// What every request is given before its method is called.
@@ -49,6 +50,19 @@ pub(super) struct Call<C> {
     pub(super) command: C,
 }
 
+impl<C> Call<C> {
+    /// Counts a call that asks for something, and refuses it where its tenant asked too often.
+    pub(super) fn ask(&self, quotas: &Quotas) -> Result<(), Failure> {
+        let tenant = &self.key.tenant;
+        quotas.ask(tenant, &self.in_force.policy).map_err(|exceeded| Failure::rate_exceeded(tenant, exceeded))
+    }
+
+    /// Counts an owner's call, which is never refused.
+    pub(super) fn report(&self, quotas: &Quotas) {
+        quotas.report(&self.key.tenant, &self.in_force.policy);
+    }
+}
+
 impl<C: Command> Call<C> {
     /// Decides a command that may write.
     pub(super) async fn decide(
@@ -86,6 +100,17 @@ pub(super) struct BeginCall {
 }
 
 impl BeginCall {
+    /// The same call, for which it is settled whether it may open a key.
+    pub(super) fn with_room(mut self, quotas: &Quotas) -> Self {
+        self.call.command.may_open = quotas.may_open(&self.call.key.tenant, &self.call.in_force.policy);
+        self
+    }
+
+    /// As [`Call::ask`].
+    pub(super) fn ask(&self, quotas: &Quotas) -> Result<(), Failure> {
+        self.call.ask(quotas)
+    }
+
     pub(super) async fn decide(
         &self,
         coordinator: &Coordinator,
@@ -99,7 +124,12 @@ impl BeginCall {
             deadline: Some(deadline.ends()),
             retry: self.retry,
         };
-        Ok(deadline.writing(coordinator.begin(&call)).await?)
+        deadline.writing(coordinator.begin(&call)).await.map_err(|error| match error {
+            CallError::Refused(refusal @ Refusal::TooManyOpenKeys) => {
+                Failure::too_many_open_keys(refusal, &call.key.tenant, call.policy)
+            }
+            error => Failure::from(error),
+        })
     }
 }
 

@@ -12,6 +12,7 @@ use crate::coordinator::{Coordinator, in_key_order};
 use crate::policies::Policies;
 use crate::proto;
 use crate::proto::idempotency_service_server::IdempotencyService;
+use crate::quotas::Quotas;
 use crate::telemetry::{Method, Telemetry};
 
 /// For the services that perform side effects.
@@ -20,6 +21,7 @@ pub(super) struct Idempotency {
     pub(super) coordinator: Arc<Coordinator>,
     pub(super) policies: Arc<Policies>,
     pub(super) telemetry: Arc<Telemetry>,
+    pub(super) quotas: Arc<Quotas>,
     pub(super) max_response_bytes: usize,
 }
 
@@ -31,7 +33,9 @@ impl IdempotencyService for Idempotency {
     ) -> Result<Response<proto::BeginResponse>, Status> {
         let context = Context::of(&request);
         let call = convert::begin(request.into_inner(), &context, self.coordinator.now(), &self.policies);
+        let call = call.map(|call| call.with_room(&self.quotas));
         let (_, begun) = observed(&self.telemetry, Method::Begin, call, async |call| {
+            call.ask(&self.quotas)?;
             call.decide(&self.coordinator, context.deadline).await
         })
         .await?;
@@ -45,6 +49,7 @@ impl IdempotencyService for Idempotency {
         let context = Context::of(&request);
         let call = convert::complete(request.into_inner(), &context.caller, &self.policies);
         let (_, completed) = observed(&self.telemetry, Method::Complete, call, async |call| {
+            call.report(&self.quotas);
             call.decide(&self.coordinator, context.deadline).await
         })
         .await?;
@@ -58,6 +63,7 @@ impl IdempotencyService for Idempotency {
         let context = Context::of(&request);
         let call = convert::abort(request.into_inner(), &context.caller, &self.policies);
         let (_, aborted) = observed(&self.telemetry, Method::Abort, call, async |call| {
+            call.report(&self.quotas);
             call.decide(&self.coordinator, context.deadline).await
         })
         .await?;
@@ -71,6 +77,7 @@ impl IdempotencyService for Idempotency {
         let context = Context::of(&request);
         let call = convert::lookup(request.into_inner(), &context.caller, &self.policies);
         let (call, kept) = observed(&self.telemetry, Method::Lookup, call, async |call| {
+            call.ask(&self.quotas)?;
             call.look(&self.coordinator, context.deadline).await
         })
         .await?;
@@ -84,6 +91,7 @@ impl IdempotencyService for Idempotency {
         let context = Context::of(&request);
         let call = convert::renew(request.into_inner(), &context.caller, &self.policies);
         let (_, renewed) = observed(&self.telemetry, Method::Renew, call, async |call| {
+            call.report(&self.quotas);
             call.decide(&self.coordinator, context.deadline).await
         })
         .await?;
@@ -97,6 +105,7 @@ impl IdempotencyService for Idempotency {
         let context = Context::of(&request);
         let call = convert::save_checkpoint(request.into_inner(), &context.caller, &self.policies);
         let (_, saved) = observed(&self.telemetry, Method::SaveCheckpoint, call, async |call| {
+            call.report(&self.quotas);
             call.decide(&self.coordinator, context.deadline).await
         })
         .await?;
@@ -119,9 +128,10 @@ impl IdempotencyService for Idempotency {
             let call = call.map(|mut call| {
                 // A batch does not wait: whom it would wait for may be in it.
                 call.wait = Duration::ZERO;
-                call
+                call.with_room(&self.quotas)
             });
             let begun = observed(&self.telemetry, Method::BatchBegin, call, async |call| {
+                call.ask(&self.quotas)?;
                 call.decide(&self.coordinator, context.deadline).await
             });
             begun.await.map(|(_, begun)| begun)
@@ -143,6 +153,7 @@ impl IdempotencyService for Idempotency {
         });
         let slots = in_key_order(calls, |call| async {
             let completed = observed(&self.telemetry, Method::BatchComplete, call, async |call| {
+                call.report(&self.quotas);
                 call.decide(&self.coordinator, context.deadline).await
             });
             completed.await.map(|(_, completed)| completed)

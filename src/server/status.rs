@@ -5,12 +5,13 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use tonic::{Code, Status};
-use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
+use tonic_types::{ErrorDetails, FieldViolation, QuotaViolation, StatusExt};
 use uuid::Uuid;
 
 use crate::coordinator::CallError;
-use crate::domain::{Reason, Refusal, Violation};
+use crate::domain::{Policy, Rate, Reason, Refusal, Tenant, Violation};
 use crate::proto;
+use crate::quotas::RateExceeded;
 
 /// What `google.rpc.ErrorInfo.domain` carries.
 const DOMAIN: &str = "semel.v1";
@@ -21,6 +22,9 @@ const SUPERSEDED: &str = "superseded";
 /// The most fields that one error names: statuses travel in headers, which clients bound.
 const MOST_FIELDS: usize = 12;
 
+/// How long until it is worth asking again for what others give back: a held call, an open key.
+const FOR_A_KEY_TO_END: Duration = Duration::from_secs(1);
+
 /// An error on its way to a caller: as the status of a call, or in its slot of a batch.
 #[derive(Debug)]
 pub(super) struct Failure {
@@ -29,12 +33,14 @@ pub(super) struct Failure {
     fields: Vec<FieldViolation>,
     /// What programs may want to know beside the reason. Never a key, never anything a caller sent.
     metadata: Option<(&'static str, String)>,
+    /// Which bound was reached, whose, and after which pause the same call is worth sending again.
+    quota: Option<Box<(QuotaViolation, Duration)>>,
 }
 
 impl Failure {
     /// A failure for `reason`, in the words of `message`.
     pub(super) fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), fields: Vec::new(), metadata: None }
+        Self { reason, message: message.into(), fields: Vec::new(), metadata: None, quota: None }
     }
 
     /// Arguments that were refused, each with its path, in the order of the contract's fields.
@@ -60,7 +66,7 @@ impl Failure {
             message.push_str(&more.to_string());
             message.push_str(" more fields are wrong");
         }
-        Self { reason, message, fields, metadata: None }
+        Self { fields, ..Self::new(reason, message) }
     }
 
     /// A call for a tenant that its caller's credential does not cover.
@@ -88,6 +94,33 @@ impl Failure {
             "the call was made, and its answer does not fit the batch's response; send this item alone, unchanged, to \
              be told the answer",
         )
+    }
+
+    /// A request too many in too short a time.
+    pub(super) fn rate_exceeded(tenant: &Tenant, RateExceeded { rate, wait }: RateExceeded) -> Self {
+        // What an engine rounds down would be too early.
+        let wait =
+            Duration::from_millis(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).saturating_add(1));
+        let Rate { per_second, burst } = rate;
+        let problem = format!("requests_per_second is {per_second} (burst {burst})");
+        let message = format!(
+            "the tenant asks more often than its policy allows: {problem}; send the same call again after {} ms",
+            wait.as_millis()
+        );
+        Self {
+            quota: Some(Box::new((violation(tenant, problem), wait))),
+            ..Self::new(Reason::QuotaExceeded, message)
+        }
+    }
+
+    /// A key that would be one open key too many.
+    pub(super) fn too_many_open_keys(refusal: Refusal, tenant: &Tenant, policy: &Policy) -> Self {
+        let problem = format!("max_open_keys is {}", policy.max_open_keys);
+        let message = format!("{refusal}: {problem}");
+        Self {
+            quota: Some(Box::new((violation(tenant, problem), FOR_A_KEY_TO_END))),
+            ..Self::new(refusal.reason(), message)
+        }
     }
 
     /// A bug, to be found in the log by `id`.
@@ -129,12 +162,17 @@ impl From<CallError> for Failure {
     }
 }
 
+fn violation(tenant: &Tenant, problem: String) -> QuotaViolation {
+    QuotaViolation::new(format!("tenant:{}", tenant.as_str()), problem)
+}
+
 /// Whether a later fence was granted: then the side effect may have run twice.
 fn refusal_metadata(refusal: Refusal) -> Option<(&'static str, String)> {
     match refusal {
         Refusal::FenceLost { superseded } => Some((SUPERSEDED, superseded.to_string())),
         Refusal::FingerprintMismatch
         | Refusal::KeyExpired
+        | Refusal::TooManyOpenKeys
         | Refusal::AttemptEnded
         | Refusal::AlreadyCompleted
         | Refusal::ResultConflict
@@ -154,7 +192,13 @@ impl From<Failure> for Status {
         if !failure.fields.is_empty() {
             details.set_bad_request(failure.fields);
         }
-        if let Some(pause) = retry_after(failure.reason) {
+        let mut pause = retry_after(failure.reason);
+        if let Some(quota) = failure.quota {
+            let (violation, until_then) = *quota;
+            details.set_quota_failure(vec![violation]);
+            pause = Some(until_then);
+        }
+        if let Some(pause) = pause {
             details.set_retry_info(Some(pause));
         }
         Self::with_error_details(code, failure.message, details)
@@ -209,9 +253,7 @@ const fn code(reason: Reason) -> Code {
 /// The pause after which the same call is worth sending again, where it is.
 const fn retry_after(reason: Reason) -> Option<Duration> {
     match reason {
-        Reason::TooManyWaiters | Reason::StoreUnavailable | Reason::QuotaExceeded => {
-            Some(Duration::from_secs(1))
-        }
+        Reason::TooManyWaiters | Reason::StoreUnavailable | Reason::QuotaExceeded => Some(FOR_A_KEY_TO_END),
         // The call may have taken effect: its caller should learn that soon.
         Reason::StoreOutcomeUnknown => Some(Duration::from_millis(200)),
         Reason::InvalidKey

@@ -53,6 +53,10 @@ impl<T> LabelSets<T> {
         Self { bounds, known: RwLock::new(known), other: OnceLock::new() }
     }
 
+    pub(super) const fn bounds(&self) -> LabelBounds {
+        self.bounds
+    }
+
     /// What is kept of `key`'s pair, or of the one that it is counted under.
     pub(super) fn of(&self, key: &Key, make: &impl Fn(&str, &str) -> T) -> Arc<T> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);

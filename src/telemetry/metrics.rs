@@ -2,7 +2,7 @@
 
 use std::array;
 use std::fmt;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use opentelemetry::KeyValue;
@@ -17,9 +17,10 @@ use tokio::sync::watch;
 
 use super::Method;
 use super::decision::{Aspect, Decision, Word};
-use super::label_sets::{LabelBounds, LabelSets};
+use super::label_sets::{LabelBounds, LabelSets, OTHER};
 use super::rpc_code::RpcCode;
 use crate::domain::Reason;
+use crate::quotas::{Quota, Quotas, Used};
 use crate::storage::metered::{CallOutcome, Operation, StoreCall};
 use crate::sweep::Counts;
 
@@ -144,6 +145,37 @@ impl Metrics {
             "Keys that wait for an operator, of all servers on the store",
             |counts| Some(counts.unresolved),
         );
+    }
+
+    /// Shows how much of their quotas tenants had used at the last sweep: those that used most, as many as have labels,
+    /// and of all others the one that used most.
+    pub fn show_quotas(&self, quotas: Arc<Quotas>) {
+        let most = self.by_pair.bounds().pairs;
+        let meter = self.provider.meter("semel");
+        let gauge = meter
+            .f64_observable_gauge("semel.quota_used_ratio")
+            .with_description("How much of a quota a tenant has used, on this server; 1 is all of it")
+            .with_callback(move |gauge| {
+                let mut used = quotas.used();
+                used.sort_by(|a, b| b.ratio.total_cmp(&a.ratio));
+                let (shown, others) = used.split_at(most.min(used.len()));
+                let observe = |used: &Used, tenant: &str| {
+                    let labels = [
+                        KeyValue::new("tenant", tenant.to_owned()),
+                        KeyValue::new("quota", used.quota.as_str()),
+                    ];
+                    gauge.observe(used.ratio, &labels);
+                };
+                for used in shown {
+                    observe(used, used.tenant.as_str());
+                }
+                for quota in [Quota::Requests, Quota::OpenKeys] {
+                    if let Some(used) = others.iter().find(|used| used.quota == quota) {
+                        observe(used, OTHER);
+                    }
+                }
+            });
+        gauge.build();
     }
 
     pub(super) fn decided(&self, decision: &Decision<'_>) {

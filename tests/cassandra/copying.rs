@@ -110,6 +110,7 @@ async fn begin(coordinator: &Coordinator, key: &Key, policy: &Policy) -> BeginAn
         first_sent: None,
         labels: Labels::default(),
         traceparent: None,
+        may_open: true,
     };
     let (wait, deadline) = (Duration::ZERO, None);
     let call = BeginCall { key, begin: &begin, policy, wait, deadline, retry: true };
@@ -133,6 +134,7 @@ async fn fill(coordinator: &Coordinator, number: u64) {
         first_sent: None,
         labels: Labels::default(),
         traceparent: None,
+        may_open: true,
     };
     let (wait, deadline) = (Duration::ZERO, None);
     let call = BeginCall { key: &key, begin: &begin, policy: &policy, wait, deadline, retry: false };

@@ -9,6 +9,7 @@ use semel::domain::{Clock, Policy, PolicyRules, Timestamp};
 use semel::policies::Policies;
 use semel::proto::idempotency_service_client::IdempotencyServiceClient;
 use semel::proto::operator_service_client::OperatorServiceClient;
+use semel::quotas::Quotas;
 use semel::server::{Limits, Listeners, ServeError, Server};
 use semel::storage::Store;
 use semel::storage::metered::{CallOutcome, Metered, Operation};
@@ -71,14 +72,21 @@ impl Start {
         let coordinator =
             Arc::new(Coordinator::new(metered.clone(), self.clock.clone(), self.seed, settings));
         let policies = Arc::new(Policies::new(PolicyRules::new(self.policy, Vec::new())));
+        let quotas = Arc::new(Quotas::new(policies.clone()));
         let listen = || TcpListener::bind("127.0.0.1:0");
         let grpc = listen().await.expect("a free port");
         let operations = listen().await.expect("a free port");
         let address = grpc.local_addr().expect("it is bound").to_string();
         let limits = Limits { request_timeout: self.request_timeout, ..Limits::default() };
         let telemetry = Arc::new(Telemetry::off());
-        let server =
-            Server { coordinator, policies: policies.clone(), limits, telemetry, configuration: "".into() };
+        let server = Server {
+            coordinator,
+            policies: policies.clone(),
+            quotas,
+            limits,
+            telemetry,
+            configuration: "".into(),
+        };
         let serving = tokio::spawn(server.run(Listeners { grpc, operations }, std::future::pending::<()>()));
         let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("an address");
         let channel = endpoint.connect().await.expect("it listens");

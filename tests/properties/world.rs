@@ -135,6 +135,7 @@ impl World {
                     first_sent: first_sent_ago.map(|ago| self.truth.minus(ago * SECOND)),
                     labels: Labels::default(),
                     traceparent: None,
+                    may_open: true,
                 })
             }
             Step::Complete { of, payload, retention } => {

@@ -134,6 +134,7 @@ fn begin() -> Begin {
         first_sent: None,
         labels: labels('b'),
         traceparent: Some(trace('b')),
+        may_open: true,
     }
 }
 
@@ -251,6 +252,7 @@ fn begins() -> Vec<Row> {
         begin_row("Begin first sent in the future", first_sent(ahead(20), 1000)),
         begin_row("Begin first sent as long ago as its retention", first_sent(ago(5), 5)),
         begin_row("Begin first sent 1 µs before its retention", first_sent(ago(5).minus(MICROSECOND), 5)),
+        begin_row("Begin where the tenant has no room for an open key", Begin { may_open: false, ..begin() }),
         under(mark_unknown(), "Begin under mark_unknown", |_| begin(), words::begin),
         under(unbounded(), "Begin where attempts are not bounded any more", |_| begin(), words::begin),
         under(raised, "Begin where a fourth attempt is allowed by now", |_| begin(), words::begin),
@@ -273,6 +275,10 @@ fn begins_again() -> Vec<Row> {
         begin_row(
             "Begin by the same attempt, first sent 20 s ago",
             Begin { first_sent: Some(ago(20)), ..begin_again() },
+        ),
+        begin_row(
+            "Begin by the same attempt where the tenant has no room for an open key",
+            Begin { may_open: false, ..begin_again() },
         ),
     ]
 }

@@ -48,6 +48,7 @@ pub(crate) fn begin(attempt: u128) -> Begin {
         first_sent: None,
         labels: Labels::default(),
         traceparent: None,
+        may_open: true,
     }
 }
 

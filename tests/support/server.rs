@@ -12,6 +12,7 @@ use semel::policies::Policies;
 use semel::proto;
 use semel::proto::idempotency_service_client::IdempotencyServiceClient;
 use semel::proto::operator_service_client::OperatorServiceClient;
+use semel::quotas::Quotas;
 use semel::server::{Limits, Listeners, ServeError, Server};
 use semel::storage::Store;
 use semel::storage::memory::MemoryStore;
@@ -76,8 +77,14 @@ impl Start {
 
     pub(crate) async fn serve(self) -> RunningServer {
         let clock = TestClock::new();
-        let coordinator = Arc::new(Coordinator::new(self.store, clock.clone(), 7, self.settings));
         let policies = Arc::new(Policies::new(self.rules));
+        let quotas = {
+            let clock = clock.clone();
+            let elapsed = move || Duration::from_micros(clock.now().as_micros() - START);
+            Arc::new(Quotas::timed_by(policies.clone(), elapsed))
+        };
+        let settings = Settings { observer: Some(quotas.clone()), ..self.settings };
+        let coordinator = Arc::new(Coordinator::new(self.store, clock.clone(), 7, settings));
         let listeners = Listeners {
             grpc: TcpListener::bind("127.0.0.1:0").await.unwrap(),
             operations: TcpListener::bind("127.0.0.1:0").await.unwrap(),
@@ -88,6 +95,7 @@ impl Start {
         let server = Server {
             coordinator: coordinator.clone(),
             policies: policies.clone(),
+            quotas: quotas.clone(),
             limits: self.limits,
             telemetry: self.telemetry.clone(),
             configuration: "# a test's server\n".into(),
@@ -96,7 +104,17 @@ impl Start {
             let _ = stopped.await;
         }));
         let telemetry = self.telemetry;
-        RunningServer { clock, coordinator, policies, telemetry, grpc, operations, stop: Some(stop), running }
+        RunningServer {
+            clock,
+            coordinator,
+            policies,
+            quotas,
+            telemetry,
+            grpc,
+            operations,
+            stop: Some(stop),
+            running,
+        }
     }
 }
 
@@ -107,6 +125,7 @@ pub(crate) struct RunningServer {
     pub(crate) coordinator: Arc<Coordinator>,
     pub(crate) policies: Arc<Policies>,
     pub(crate) telemetry: Arc<Telemetry>,
+    pub(crate) quotas: Arc<Quotas>,
     pub(crate) grpc: String,
     pub(crate) operations: String,
     stop: Option<oneshot::Sender<()>>,

@@ -77,6 +77,9 @@ impl Begin {
                 return refuse(Refusal::KeyExpired);
             }
         }
+        if !self.may_open {
+            return refuse(Refusal::TooManyOpenKeys);
+        }
         self.start(record.map(Record::fence), None, policy, now)
     }
 

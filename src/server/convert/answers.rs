@@ -159,9 +159,9 @@ pub(in crate::server) fn policy_response(in_force: &InForce) -> proto::GetPolicy
         max_result_bytes: i64::try_from(policy.max_result_bytes).unwrap_or(i64::MAX),
         unresolved_retention: Some(proto_duration(policy.unresolved_retention)),
         max_retry_after: Some(proto_duration(policy.max_retry_after)),
-        requests_per_second: 0.0,
-        burst: 0,
-        max_open_keys: 0,
+        requests_per_second: policy.requests_per_second,
+        burst: policy.rate().map_or(0, |rate| rate.burst.get()),
+        max_open_keys: policy.max_open_keys,
         source: in_force.source.clone(),
     }
 }

@@ -217,6 +217,7 @@ pub(in crate::server) fn begin(
             first_sent,
             labels: labels?,
             traceparent: context.traceparent.clone(),
+            may_open: true,
         };
         let call = Call { key: key?, in_force: in_force?, command };
         Some(BeginCall { call, wait: wait?, retry: request.retry })
