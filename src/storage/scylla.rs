@@ -28,6 +28,7 @@ mod full_scan;
 mod hints;
 mod listing;
 mod place;
+mod probe;
 mod repair;
 mod rows;
 pub mod schema;
@@ -129,9 +130,10 @@ impl ScyllaStore {
 
 /// Keeps to what the schema says, while the store is there.
 async fn watch_schema(shared: Weak<Shared>, stop: CancellationToken, ends_in_2038: bool) {
+    let Some(every) = shared.upgrade().map(|shared| shared.settings.schema_look_every) else { return };
     loop {
         tokio::select! {
-            () = tokio::time::sleep(schema::LOOK_AGAIN) => {}
+            () = tokio::time::sleep(every) => {}
             () = stop.cancelled() => return,
         }
         let Some(shared) = shared.upgrade() else { return };
@@ -373,8 +375,13 @@ impl Store for ScyllaStore {
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        // A read that needs as many replicas as any other.
-        let answer = self.shared.session.execute_unpaged(&self.shared.statements.read, ("-", "-", "-")).await;
-        answer.map(|_| ()).map_err(|error| errors::of_read(&error))
+        // Reads that need as many replicas as any other, each of a key that is somewhere else and that nobody has.
+        probe::any_answer(|| async {
+            let key = Uuid::new_v4().to_string();
+            let answer =
+                self.shared.session.execute_unpaged(&self.shared.statements.read, ("-", "-", &key)).await;
+            answer.map(|_| ()).map_err(|error| errors::of_read(&error))
+        })
+        .await
     }
 }

@@ -55,11 +55,15 @@ struct Process {
 impl Cluster {
     /// Starts `count` nodes with `extra_yaml` in their configuration, and waits until they accept connections.
     pub(crate) fn start(count: usize, extra_yaml: &str) -> Self {
-        Self::start_with(count, |_| extra_yaml.to_owned())
+        Self::start_with(count, "", |_| extra_yaml.to_owned())
     }
 
-    /// The same, where the configuration depends on the nodes' addresses.
-    pub(crate) fn start_with(count: usize, extra_yaml: impl FnOnce(&[Ipv4Addr]) -> String) -> Self {
+    /// The same, where the configuration depends on the nodes' addresses, and with options of Java, a line each.
+    pub(crate) fn start_with(
+        count: usize,
+        jvm_options: &str,
+        extra_yaml: impl FnOnce(&[Ipv4Addr]) -> String,
+    ) -> Self {
         let directory = TempDir::new().expect("a temporary directory");
         let addresses = free_addresses(count);
         let extra_yaml = extra_yaml(&addresses);
@@ -75,6 +79,7 @@ impl Cluster {
         for node in &nodes {
             std::fs::create_dir(&node.directory).expect("a node's directory");
             std::fs::write(node.directory.join("extra.yaml"), &extra_yaml).expect("a node's configuration");
+            std::fs::write(node.directory.join("jvm.options"), jvm_options).expect("a node's options");
         }
         // The seed first: the others learn of the ring from it.
         if let Some((seed, others)) = nodes.split_first_mut() {
@@ -247,7 +252,8 @@ pub(crate) async fn connect(
     let mut builder = SessionBuilder::new()
         .known_node_addr(node)
         .host_filter(Arc::new(AllowListHostFilter::new([node])?))
-        .default_execution_profile_handle(profile.into_handle());
+        .default_execution_profile_handle(profile.into_handle())
+        .schema_agreement_timeout(PATIENCE);
     if let Some((user, password)) = user {
         builder = builder.user(user, password);
     }

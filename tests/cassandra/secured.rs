@@ -3,14 +3,21 @@
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use std::sync::Arc;
+
 use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair, SanType};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore};
+use scylla::client::session_builder::SessionBuilder;
+use semel::storage::conformance::{Samples, key};
 use semel::storage::scylla::schema;
 use semel::storage::scylla::{ClientCertificate, ConnectError, Credentials, ScyllaStore, Settings, Tls};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use crate::cluster::Cluster;
-use crate::database::{SetClock, replication};
+use crate::database::{SetClock, mark_unknown, put, read, replication};
 
 /// An authority, and what it signed.
 #[derive(Debug)]
@@ -54,6 +61,29 @@ impl Authority {
     }
 }
 
+/// Executes statements as the cluster's own superuser.
+async fn execute(cluster: &Cluster, tls: &Tls, statements: &[&str]) {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(&tls.ca).expect("a certificate")).expect("an authority");
+    let client = tls.client.as_ref().expect("a client certificate");
+    let certificate = CertificateDer::from_pem_file(&client.certificate).expect("a certificate");
+    let key = PrivateKeyDer::from_pem_file(&client.key).expect("a key");
+    let config = ClientConfig::builder()
+        .with_root_certificates(roots)
+        .with_client_auth_cert(vec![certificate], key)
+        .expect("they belong together");
+    let session = SessionBuilder::new()
+        .known_nodes(cluster.contact_points())
+        .user("cassandra", "cassandra")
+        .tls_context(Some(Arc::new(config)))
+        .build()
+        .await
+        .expect("a session");
+    for statement in statements {
+        session.query_unpaged(*statement, ()).await.unwrap_or_else(|error| panic!("{statement}: {error}"));
+    }
+}
+
 fn named(name: &str) -> DistinguishedName {
     let mut names = DistinguishedName::new();
     names.push(DnType::CommonName, name);
@@ -83,7 +113,7 @@ fn extra_yaml(node: &ClientCertificate, ca: &Path, keystore: &Path) -> String {
 
 pub(crate) fn a_secured_cluster_is_used_and_mistakes_are_named(_: &mut Cluster, runtime: &Runtime) {
     let ours = Authority::new();
-    let cluster = Cluster::start_with(1, |addresses| {
+    let cluster = Cluster::start_with(1, "", |addresses| {
         let addresses: Vec<_> = addresses.iter().map(|address| IpAddr::V4(*address)).collect();
         extra_yaml(&ours.sign("node", &addresses), &ours.ca(), &ours.directory.path().join("keystore.pem"))
     });
@@ -158,5 +188,28 @@ pub(crate) fn a_secured_cluster_is_used_and_mistakes_are_named(_: &mut Cluster, 
             assert!(parts.iter().all(|part| error.contains(part)), "{name}: {error}");
             assert!(!error.contains("hunter2") && !debug.contains("hunter2"), "{name}: the password is told");
         }
+
+        // A role that may connect, and nothing else.
+        let role = "CREATE ROLE guest WITH PASSWORD = 'guest' AND LOGIN = true";
+        execute(&cluster, &tls, &[role]).await;
+        let guest = Settings { credentials: credentials("guest", "guest"), ..good.clone() };
+        let elsewhere = Settings { keyspace: "elsewhere".to_owned(), ..guest.clone() };
+        for (doing, refused) in [
+            ("reading the schema's number", ScyllaStore::connect(guest.clone(), clock()).await.map(|_| ())),
+            ("defining the tables", schema::apply(&elsewhere, Some(&one)).await.map(|_| ())),
+        ] {
+            let refused = refused.expect_err(doing);
+            println!("{refused}");
+            assert!(matches!(refused, ConnectError::NotAllowed { .. }) && !refused.may_pass(), "{refused}");
+            let text = refused.to_string();
+            assert!(text.starts_with(doing) && text.contains("guest") && text.contains("grant it"), "{text}");
+        }
+        // What docs/OPERATIONS.md says is enough.
+        let grants =
+            ["GRANT SELECT ON KEYSPACE secured TO guest", "GRANT MODIFY ON KEYSPACE secured TO guest"];
+        execute(&cluster, &tls, &grants).await;
+        let store = ScyllaStore::connect(guest, clock()).await.expect("the store opens");
+        put(&store, &key("t", 1), None, Samples::in_progress(1), &mark_unknown()).await;
+        assert!(read(&store, &key("t", 1)).await.is_some());
     });
 }

@@ -242,6 +242,8 @@ impl ConnectError {
             ExecutionError::LastAttemptError(RequestAttemptError::DbError(DbError::Unauthorized, _)) => {
                 Self::NotAllowed { doing, cause }
             }
+            // The driver waits by itself for those that know of a change.
+            ExecutionError::SchemaAgreementError(error) => Self::agreeing(error),
             _ => Self::Database { doing, cause },
         }
     }
@@ -253,7 +255,7 @@ impl ConnectError {
     pub(super) fn agreeing(error: &SchemaAgreementError) -> Self {
         Self::Database {
             doing: "waiting until all nodes have the same schema",
-            cause: format!("{error}; run it again when every node is up"),
+            cause: format!("{error}; run it again when every node is up and sees the others"),
         }
     }
 }

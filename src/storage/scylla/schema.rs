@@ -5,7 +5,6 @@
 //! [`apply`] raises to the latest of its own release: it is run when every server runs that release.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use scylla::client::session::Session;
 use scylla::errors::ExecutionError;
@@ -15,7 +14,7 @@ use uuid::Uuid;
 
 use super::connect_error::ConnectError;
 use super::expiry::longest_ttl;
-use super::session::{self, Connected, SCHEMA_TIMEOUT, named};
+use super::session::{self, Connected, DEFINITION_TIMEOUT, named};
 use super::settings::Settings;
 use crate::domain::Timestamp;
 use crate::storage::record_codec::{Codec, FormatVersion};
@@ -355,7 +354,7 @@ impl Schema<'_> {
         let rows: Vec<(String, Option<String>)> = match self.rows(question, (), doing).await {
             Ok(rows) => rows,
             // Before 4.0 there are none to read, and a role may not be allowed to. Advice is all that hangs on it.
-            Err(ConnectError::Database { .. }) => Vec::new(),
+            Err(ConnectError::Database { .. } | ConnectError::NotAllowed { .. }) => Vec::new(),
             Err(error) => return Err(error),
         };
         let told = rows.into_iter().filter_map(|(name, value)| Some((name, value?)));
@@ -365,7 +364,7 @@ impl Schema<'_> {
     /// Executes a statement of data definition, and waits until every node has seen it.
     async fn define(&self, statement: &str) -> Result<(), ConnectError> {
         let mut definition = Statement::new(statement);
-        definition.set_request_timeout(Some(SCHEMA_TIMEOUT));
+        definition.set_request_timeout(Some(DEFINITION_TIMEOUT));
         self.session
             .query_unpaged(definition, ())
             .await
@@ -454,6 +453,3 @@ impl Schema<'_> {
         Ok(answer == super::rows::Answer::Applied)
     }
 }
-
-/// How often a running server looks whether the schema changed.
-pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(30);

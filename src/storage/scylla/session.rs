@@ -20,8 +20,11 @@ use super::tls;
 /// that stands still then costs seconds; a busy one is not taken for dead.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(3);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Data definition waits for every node.
-pub(super) const SCHEMA_TIMEOUT: Duration = Duration::from_mins(1);
+/// How long a node may take for a statement of data definition.
+pub(super) const DEFINITION_TIMEOUT: Duration = Duration::from_mins(1);
+/// How long all nodes may take to have the same schema. A busy Cassandra node that misses the word of a change asks for
+/// it only a minute later (its `migration_delay_ms`), so a minute is too short.
+const AGREEMENT_TIMEOUT: Duration = Duration::from_mins(3);
 
 /// A session, and the datacenter that it keeps to.
 #[derive(Debug)]
@@ -49,7 +52,7 @@ pub(super) async fn open(settings: &Settings) -> Result<Connected, ConnectError>
         .keepalive_interval(KEEPALIVE_INTERVAL)
         .keepalive_timeout(KEEPALIVE_TIMEOUT)
         .keyspaces_to_fetch([settings.keyspace.clone()])
-        .schema_agreement_timeout(SCHEMA_TIMEOUT)
+        .schema_agreement_timeout(AGREEMENT_TIMEOUT)
         .custom_identity(
             SelfIdentity::new()
                 .with_application_name("semel")

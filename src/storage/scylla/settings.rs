@@ -37,6 +37,8 @@ pub struct Settings {
     pub listing: Listing,
     /// The record formats that are known; a test makes servers of a later release by it.
     pub codec: Codec,
+    /// How often a running server looks whether the schema changed.
+    pub schema_look_every: Duration,
     /// Where each node is really reached, for tests that stand between the store and the nodes.
     #[cfg(feature = "test-support")]
     pub translated: std::collections::HashMap<std::net::SocketAddr, std::net::SocketAddr>,
@@ -57,6 +59,7 @@ impl Settings {
             ordering: Ordering::LocalSerial,
             listing: Listing::Unresolved,
             codec: Codec::LATEST,
+            schema_look_every: Duration::from_secs(30),
             #[cfg(feature = "test-support")]
             translated: std::collections::HashMap::new(),
         }
