@@ -1,21 +1,13 @@
 //! The real server and one that does nothing, side by side in one run, by the same client code.
 
-use std::ops::Range;
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
-
 use serde::Serialize;
-use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 use tonic::transport::Endpoint;
 
-use super::checker::{Grant, Violation};
+use super::checker::Violation;
 use super::meter::Latency;
+use super::phases::Phases;
 use super::plan::Plan;
-use super::pool::Target;
-use super::run::{Client, Run, RunError};
+use super::run::RunError;
 
 /// How much to compare.
 #[derive(Clone, Copy, Debug)]
@@ -71,25 +63,22 @@ pub async fn compare(
     plan: &Plan,
     of: ComparisonPlan,
 ) -> Result<Comparison, RunError> {
-    let plan = Plan { key_prefix: format!("{}-compared", plan.key_prefix), rate: None, ..plan.clone() };
-    let stop = CancellationToken::new();
-    let (noop_clients, noop) = Run::prepare(noop, plan.clone(), stop.clone()).await?;
-    let (clients, run) = Run::prepare(server, plan.clone(), stop).await?;
-    let (noop, run) = (Arc::new(noop), Arc::new(run));
+    let plan = Plan { key_prefix: format!("{}-compared", plan.key_prefix), ..plan.clone() };
+    let noop = Phases::connect(noop, plan.clone()).await?;
+    let calls = Phases::connect(server, plan.clone()).await?;
     let mut rounds = Vec::with_capacity(of.rounds);
     for round in 0..=of.rounds as u64 {
         let keys = round * of.calls..(round + 1) * of.calls;
-        let (nothing, granted) = begin_all(&noop, &noop_clients, keys.clone()).await;
-        for (key, _) in granted {
-            noop.leave(&Target::Fresh(key));
-        }
-        let (begin, granted) = begin_all(&run, &clients, keys).await;
-        let complete = complete_all(&run, &clients, granted).await;
+        let nothing = noop.begin(keys.clone()).await;
+        let begun = calls.begin(keys).await;
+        let (noop_rate, begin) = (nothing.per_second, begun.per_second);
+        noop.leave(nothing);
+        let complete = calls.complete(begun).await;
         if round > 0 {
-            rounds.push(Round { noop: nothing, begin, complete });
+            rounds.push(Round { noop: noop_rate, begin, complete });
         }
     }
-    let (violations_found, violations) = run.violations();
+    let (violations_found, violations) = calls.violations();
     Ok(Comparison {
         concurrency: plan.concurrency,
         connections: plan.connections,
@@ -102,73 +91,15 @@ pub async fn compare(
         begin_ratio: median(rounds.iter().map(|round| round.begin / round.noop)),
         complete_ratio: median(rounds.iter().map(|round| round.complete / round.noop)),
         rounds,
-        noop_latencies: noop.meter().measured().latencies(),
-        latencies: run.meter().measured().latencies(),
+        noop_latencies: noop.latencies(),
+        latencies: calls.latencies(),
         violations_found,
         violations,
     })
 }
 
-type Granted = Vec<(u64, Grant)>;
-
-/// Begins every key; gives the rate, and what was granted.
-async fn begin_all(run: &Arc<Run>, clients: &[Client], keys: Range<u64>) -> (f64, Granted) {
-    let calls = keys.end - keys.start;
-    let next = Arc::new(AtomicU64::new(keys.start));
-    let mut callers = JoinSet::new();
-    let start = Instant::now();
-    for place in 0..run.plan().concurrency {
-        let (run, next) = (run.clone(), next.clone());
-        let mut client = clients[place % clients.len()].clone();
-        let end = keys.end;
-        callers.spawn(async move {
-            let mut granted = Vec::new();
-            loop {
-                let key = next.fetch_add(1, Ordering::Relaxed);
-                if key >= end {
-                    return granted;
-                }
-                let target = Target::Fresh(key);
-                run.enter(&target);
-                match run.begin(&mut client, &target, run.new_nonce(), Instant::now()).await {
-                    Some(grant) => granted.push((key, grant)),
-                    None => run.leave(&target),
-                }
-            }
-        });
-    }
-    let granted = callers.join_all().await.into_iter().flatten().collect();
-    (rate(calls, start), granted)
-}
-
-/// Completes every key; gives the rate.
-async fn complete_all(run: &Arc<Run>, clients: &[Client], granted: Granted) -> f64 {
-    let calls = granted.len() as u64;
-    let granted = Arc::new(Mutex::new(granted));
-    let mut callers = JoinSet::new();
-    let start = Instant::now();
-    for place in 0..run.plan().concurrency {
-        let (run, granted) = (run.clone(), granted.clone());
-        let mut client = clients[place % clients.len()].clone();
-        callers.spawn(async move {
-            loop {
-                let next = granted.lock().unwrap_or_else(std::sync::PoisonError::into_inner).pop();
-                let Some((key, grant)) = next else { return };
-                run.complete(&mut client, key, &grant).await;
-                run.leave(&Target::Fresh(key));
-            }
-        });
-    }
-    callers.join_all().await;
-    rate(calls, start)
-}
-
-#[allow(clippy::cast_precision_loss, reason = "a phase makes fewer than 2^53 calls")]
-fn rate(calls: u64, start: Instant) -> f64 {
-    calls as f64 / start.elapsed().as_secs_f64()
-}
-
-fn median(values: impl Iterator<Item = f64>) -> f64 {
+/// The middle one of `values`, or between the middle two; not a number where there are none.
+pub fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
