@@ -9,7 +9,7 @@ NODES ?= 3
 PARTS := $(sort $(notdir $(wildcard tools/parts/*)))
 DATA_DIR ?= ./data
 
-.PHONY: help run test test-cassandra quick check verify verify-help fmt clean-data cassandra cassandra-stop
+.PHONY: help run test test-cassandra bench-cassandra quick check verify verify-help fmt clean-data cassandra cassandra-stop
 
 help: ## Lists these commands.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -23,6 +23,9 @@ test: ## The small form of everything that needs no database, from a fresh clone
 
 test-cassandra: ## The small form of what needs one: real Apache Cassandra, one node and three, 3 GiB of memory.
 	@tools/prove small cassandra
+
+bench-cassandra: ## Begin and Complete on a node of Apache Cassandra, beside the driver alone.
+	@tools/bench-cassandra
 
 quick: ## The inner loop: formatting, clippy, and every test that is not slow.
 	@tools/quick

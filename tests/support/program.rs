@@ -122,6 +122,10 @@ impl Program {
         (output.status.code().expect("it exits"), value)
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         send(&self.process, signal);
     }
