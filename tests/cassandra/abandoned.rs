@@ -69,7 +69,6 @@ pub(crate) fn what_a_dead_server_began_is_found(cluster: &mut Cluster, runtime: 
             assert_eq!(logged, 1, "logged once: {text}");
         }
         support::count("cassandra_abandoned_keys", keys);
-        database.drop().await;
     });
 }
 

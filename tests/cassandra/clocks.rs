@@ -82,7 +82,6 @@ pub(crate) fn clocks_within_the_allowance_leave_one_owner(cluster: &mut Cluster,
             takeovers += 1;
         }
         support::count("cassandra_takeovers_by_clock", takeovers);
-        database.drop().await;
     });
 }
 
@@ -123,7 +122,6 @@ pub(crate) fn beyond_the_allowance_the_fence_protects(cluster: &mut Cluster, run
             }
         }
         support::count("cassandra_fenced_writes", refused);
-        database.drop().await;
     });
 }
 

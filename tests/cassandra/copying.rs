@@ -14,17 +14,18 @@ use semel::clock::SystemClock;
 use semel::coordinator::{BeginCall, Coordinator, Settings};
 use semel::domain::{
     Abort, AttemptId, Begin, BeginAnswer, Complete, Detail, Disposition, Fence, Forget, Key, Labels,
-    OperationResult, Outcome, Policy, PositiveDuration, Record, Timestamp,
+    OperationResult, Outcome, Policy, PositiveDuration, Record,
 };
 use semel::storage::conformance::key;
 use semel::storage::copy::{EmbeddedReader, copy};
 use semel::storage::embedded::{self, EmbeddedStore};
 use semel::storage::scylla::{self, ScyllaStore};
-use semel::storage::{Freshness, Page, Put, Scan, Scope, Store, StoreError, Versioned, Write};
+use semel::storage::{Freshness, Put, Scope, Store, StoreError, Versioned, Write};
 use serde_json::Value;
 use tokio::runtime::Runtime;
 use uuid::Uuid;
 
+use crate::between::{Between, Writes};
 use crate::cluster::Cluster;
 use crate::database::{Database, listed, mark_unknown};
 use crate::support;
@@ -42,9 +43,9 @@ struct Dying {
 }
 
 #[async_trait]
-impl Store for Dying {
-    async fn get(&self, key: &Key, freshness: Freshness) -> Result<Option<Versioned>, StoreError> {
-        self.inner.get(key, freshness).await
+impl Writes for Dying {
+    fn store(&self) -> &dyn Store {
+        &self.inner
     }
 
     async fn compare_and_put(&self, write: &Write) -> Result<Put, StoreError> {
@@ -53,18 +54,6 @@ impl Store for Dying {
             kill(Pid::this(), Signal::SIGKILL).expect("it kills itself");
         }
         answer
-    }
-
-    async fn scan(&self, scan: &Scan) -> Result<Page, StoreError> {
-        self.inner.scan(scan).await
-    }
-
-    async fn reclaim(&self, now: Timestamp, limit: usize) -> Result<usize, StoreError> {
-        self.inner.reclaim(now, limit).await
-    }
-
-    async fn ping(&self) -> Result<(), StoreError> {
-        self.inner.ping().await
     }
 }
 
@@ -77,7 +66,7 @@ pub(crate) fn work_as_child() {
     Runtime::new().expect("a runtime").block_on(async {
         let from = open(Path::new(&variable(FROM)));
         let inner = ScyllaStore::connect(settings, Arc::new(SystemClock)).await.expect("the store opens");
-        let to = Dying { inner, left: AtomicU64::new(writes.parse().expect("a number")) };
+        let to = Between(Dying { inner, left: AtomicU64::new(writes.parse().expect("a number")) });
         copy(&mut EmbeddedReader::new(&from), &to, &SystemClock, |_| {}).await.expect("it copies");
         unreachable!("it outlived {writes} writes");
     });
@@ -287,7 +276,6 @@ pub(crate) fn records_move_there_and_back(cluster: &mut Cluster, runtime: &Runti
             assert!(matches!(*found, Record::Kept(_)), "{number}");
         })
         .await;
-        database.drop().await;
     });
     support::count("cassandra_copied", records);
 }

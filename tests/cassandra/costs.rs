@@ -23,6 +23,25 @@ const fn cost(transactions: u64, reads: u64) -> Asked {
 /// A call's name, what it cost, and the most reads that it may cost.
 type Bill = (&'static str, Asked, Asked);
 
+/// Has each call on a key billed by itself.
+struct Account<'a> {
+    wire: &'a Wire,
+    key: &'a str,
+    billed: Asked,
+}
+
+impl<'a> Account<'a> {
+    fn of(wire: &'a Wire, key: &'a str) -> Self {
+        Self { wire, key, billed: wire.asked(key) }
+    }
+
+    fn bill(&mut self, call: &'static str, allowed: Asked) -> Bill {
+        let spent = self.wire.asked_since(self.key, self.billed);
+        self.billed = self.wire.asked(self.key);
+        (call, spent, allowed)
+    }
+}
+
 /// Each call costs what it must. Where a node was too slow to answer, the write was sent again, rightly; then another key
 /// is tried.
 pub(crate) fn calls_cost_what_they_must(cluster: &mut Cluster, runtime: &Runtime) {
@@ -61,8 +80,6 @@ pub(crate) fn calls_cost_what_they_must(cluster: &mut Cluster, runtime: &Runtime
         assert!((1..=2).contains(&spent.transactions), "{spent:?}");
         println!("{calls} calls; 1000 Begins of one key at once: {spent:?}; tried again: {disturbed}");
         support::count("cassandra_costed_calls", calls);
-        drop(servers);
-        database.drop().await;
     });
 }
 
@@ -93,37 +110,29 @@ async fn bills(wire: &Wire, servers: &[Semel; 2], n: u64, trial: u32) -> Vec<Bil
     let mut bills = Vec::new();
     let [here, elsewhere] = servers;
     let name = &format!("costed {n} {trial}");
-    let mut before = wire.asked(name);
-    let mut bill = |call, allowed| {
-        bills.push((call, wire.asked_since(name, before), allowed));
-        before = wire.asked(name);
-    };
+    let mut account = Account::of(wire, name);
     let first = started(begun(here, begin(name, 1)).await);
-    bill("a fresh Begin", cost(1, 0));
+    bills.push(account.bill("a fresh Begin", cost(1, 0)));
     let give_up = abort(name, 1, first.fence, Disposition::OutcomeUnknown);
     answered(async || here.client().abort(give_up.clone()).await).await.expect("given up");
-    bill("an Abort on the server that did the Begin", cost(1, 0));
+    bills.push(account.bill("an Abort on the server that did the Begin", cost(1, 0)));
     let retry = proto::BeginRequest { retry: true, ..begin(name, 2) };
     let taken = started(begun(elsewhere, retry).await);
     assert_eq!(taken.attempt, 2);
-    bill("a takeover by a retry", cost(1, 1));
+    bills.push(account.bill("a takeover by a retry", cost(1, 1)));
     completed(elsewhere, name, 2, taken.fence).await;
-    bill("a Complete on the server that did the Begin", cost(1, 0));
+    bills.push(account.bill("a Complete on the server that did the Begin", cost(1, 0)));
     for attempt in 3..6 {
         replayed(begun(elsewhere, begin(name, attempt)).await);
     }
-    bill("replays from the cache", cost(0, 0));
+    bills.push(account.bill("replays from the cache", cost(0, 0)));
 
     let name = &format!("costed elsewhere {n} {trial}");
-    let mut before = wire.asked(name);
-    let mut bill = |call, allowed| {
-        bills.push((call, wire.asked_since(name, before), allowed));
-        before = wire.asked(name);
-    };
+    let mut account = Account::of(wire, name);
     let first = started(begun(here, begin(name, 1)).await);
-    bill("a fresh Begin", cost(1, 0));
+    bills.push(account.bill("a fresh Begin", cost(1, 0)));
     completed(elsewhere, name, 1, first.fence).await;
-    bill("a Complete on another server", cost(1, 1));
+    bills.push(account.bill("a Complete on another server", cost(1, 1)));
     bills
 }
 

@@ -36,7 +36,8 @@ impl Clock for SetClock {
     }
 }
 
-/// A keyspace with semel's tables.
+/// A keyspace with semel's tables. It is not dropped: before a node drops anything it writes out everything, and no
+/// cluster outlives the tests.
 #[derive(Debug)]
 pub(crate) struct Database {
     pub(crate) settings: Settings,
@@ -99,11 +100,6 @@ impl Database {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         panic!("{question}: {:?}, and {wanted:?} is due", self.ask::<R>(question).await);
-    }
-
-    /// Gives back what the keyspace takes.
-    pub(crate) async fn drop(self) {
-        self.execute(&format!("DROP KEYSPACE {}", self.settings.keyspace)).await;
     }
 
     fn named(&self, statement: &str) -> String {

@@ -135,7 +135,6 @@ pub(crate) fn forged_answers_deceive_nobody(cluster: &mut Cluster, runtime: &Run
         support::count("cassandra_forged_answers", all.cases);
         support::count("cassandra_forged_settled", all.settled);
         support::count("cassandra_forged_unknown", all.unknown);
-        database.drop().await;
     });
 }
 

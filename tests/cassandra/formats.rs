@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
-use semel::domain::{Key, Record, Timestamp};
+use semel::domain::Record;
 use semel::proto;
 use semel::storage::record_codec::{Codec, FormatVersion};
 use semel::storage::scylla::{Settings, schema};
-use semel::storage::{Freshness, Page, Put, Scan, Store, StoreError, Versioned, Write};
+use semel::storage::{Put, Store, StoreError, Write};
 use tokio::runtime::Runtime;
 
+use crate::between::{Between, Writes};
 use crate::callers::{Manners, PATIENCE, answered, race};
 use crate::calls::{begin, complete, reason, started};
 use crate::cluster::Cluster;
@@ -33,9 +34,9 @@ struct UsesTheNewField {
 }
 
 #[async_trait]
-impl Store for UsesTheNewField {
-    async fn get(&self, key: &Key, freshness: Freshness) -> Result<Option<Versioned>, StoreError> {
-        self.inner.get(key, freshness).await
+impl Writes for UsesTheNewField {
+    fn store(&self) -> &dyn Store {
+        &*self.inner
     }
 
     async fn compare_and_put(&self, write: &Write) -> Result<Put, StoreError> {
@@ -50,18 +51,6 @@ impl Store for UsesTheNewField {
             self.filled_in.lock().expect("nobody panics").insert(key);
         }
         Ok(put)
-    }
-
-    async fn scan(&self, scan: &Scan) -> Result<Page, StoreError> {
-        self.inner.scan(scan).await
-    }
-
-    async fn reclaim(&self, now: Timestamp, limit: usize) -> Result<usize, StoreError> {
-        self.inner.reclaim(now, limit).await
-    }
-
-    async fn ping(&self) -> Result<(), StoreError> {
-        self.inner.ping().await
     }
 }
 
@@ -98,7 +87,8 @@ pub(crate) fn two_releases_share_a_database(cluster: &mut Cluster, runtime: &Run
     runtime.block_on(async {
         cluster.until_serving().await;
         let database = Database::new(cluster).await;
-        let this = database.settings.clone();
+        // So that a server that does not know yet serves for a while, and not for long.
+        let this = Settings { schema_look_every: Duration::from_secs(8), ..database.settings.clone() };
         let next = Settings { codec: Codec::NEXT, ..this.clone() };
         let left_behind = Start::on(&this, 1).serve().await;
         let early = Start::on(&next, 3).serve().await;
@@ -115,7 +105,7 @@ pub(crate) fn two_releases_share_a_database(cluster: &mut Cluster, runtime: &Run
         let filled_in = Arc::new(Mutex::default());
         let fills_in = {
             let filled_in = Arc::clone(&filled_in);
-            |inner| -> Arc<dyn Store> { Arc::new(UsesTheNewField { inner, filled_in }) }
+            |inner| -> Arc<dyn Store> { Arc::new(Between(UsesTheNewField { inner, filled_in })) }
         };
         let filling = Start::on(&next, 4).serve_through(fills_in).await;
         let upgraded = [early, filling, Start::on(&next, 5).serve().await];
@@ -146,7 +136,6 @@ pub(crate) fn two_releases_share_a_database(cluster: &mut Cluster, runtime: &Run
         follows(&upgraded[0], &database).await;
         support::count("cassandra_mixed_release_keys", 2 * keys);
         support::count("cassandra_kept_fields", filled_in.len() as u64);
-        database.drop().await;
     });
 }
 

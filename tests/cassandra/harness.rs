@@ -1,4 +1,4 @@
-//! That the clusters do what the other tests take for granted.
+//! That the nodes do not outlive the tests, whatever happens.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -9,7 +9,6 @@ use nix::unistd::Pid;
 use tokio::runtime::Runtime;
 
 use crate::cluster::Cluster;
-use crate::support;
 
 const CHILD: &str = "SEMEL_TEST_CLUSTER_OF_A_CHILD";
 
@@ -45,17 +44,4 @@ pub(crate) fn nodes_end_with_whoever_started_them(_: &mut Cluster, _: &Runtime) 
         assert!(began.elapsed() < Duration::from_mins(2), "the node outlives the process that started it");
         std::thread::sleep(Duration::from_millis(50));
     }
-}
-
-/// The others serve while a node stands still, and while it is gone; then it serves again.
-pub(crate) fn a_node_stands_still_dies_and_comes_back(cluster: &mut Cluster, runtime: &Runtime) {
-    cluster.pause(1);
-    cluster.resume(1);
-    runtime.block_on(cluster.until_serving());
-    cluster.kill(2);
-    assert!(cluster.directory(2).join("data").is_dir(), "its data stays");
-    runtime.block_on(cluster.until_serving());
-    cluster.restart(2);
-    runtime.block_on(cluster.until_serving());
-    support::count("cassandra_nodes_killed", 1);
 }

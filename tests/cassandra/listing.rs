@@ -77,7 +77,6 @@ pub(crate) fn what_may_end_unresolved_is_listed(cluster: &mut Cluster, runtime: 
             );
         }
         support::count("cassandra_listed", expected.len() as u64);
-        database.drop().await;
     });
 }
 
@@ -107,7 +106,6 @@ pub(crate) fn what_is_open_is_listed_where_it_is_asked_for(cluster: &mut Cluster
         }
         let all = store.scan(&Scan { scope: Scope::All, tenant: None, after: None, limit: 1 }).await;
         assert!(matches!(all, Err(StoreError::NotListed { listed: Scope::Open })), "{all:?}");
-        database.drop().await;
     });
 }
 
@@ -126,7 +124,6 @@ pub(crate) fn a_hint_is_written_before_its_record(cluster: &mut Cluster, runtime
             assert_eq!(read(&*store, &key("t", n)).await.as_ref(), before, "nothing was written");
         }
         put(&*store, &key("t", 3), None, Samples::in_progress(3), &rerun).await;
-        database.drop().await;
     });
 }
 
@@ -151,7 +148,6 @@ pub(crate) fn settled_attempts_leave_no_hints(cluster: &mut Cluster, runtime: &R
         assert!(!database.is_answered(HINTS).await, "the node does refuse");
         assert_eq!(listed(&*store, Scope::Unresolved, 100).await, [stays]);
         support::count("cassandra_hints_dropped", settled);
-        database.drop().await;
     });
 }
 
@@ -202,7 +198,6 @@ pub(crate) fn stale_hints_and_empty_hours_go(cluster: &mut Cluster, runtime: &Ru
         let other = semel::storage::conformance::key("t", 2);
         put(&*store, &other, None, Record::Kept(kept), &unknown).await;
         assert_eq!(set(all().await), set([key, other]));
-        database.drop().await;
     });
 }
 
@@ -235,6 +230,5 @@ pub(crate) fn a_scan_misses_nothing_that_is_taken_over(cluster: &mut Cluster, ru
             }
         };
         tokio::join!(take_over, scan);
-        database.drop().await;
     });
 }

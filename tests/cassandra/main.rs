@@ -11,6 +11,7 @@ use cluster::Cluster;
 use tokio::runtime::Runtime;
 
 mod abandoned;
+mod between;
 mod callers;
 #[path = "../support/server.rs"]
 mod calls;
@@ -48,7 +49,9 @@ mod wire;
 enum Nodes {
     /// What it starts itself.
     None,
+    /// One that nobody kills: it keeps its schema in memory, so that a keyspace for each test costs little.
     One,
+    OneToKill,
     Three,
 }
 
@@ -81,8 +84,7 @@ const TESTS: &[Test] = &[
     test!(One, listing::a_scan_misses_nothing_that_is_taken_over),
     test!(One, copying::records_move_there_and_back),
     test!(One, serving::servers_share_what_schema_apply_made),
-    test!(One, serving::a_server_waits_for_its_database_and_follows_it),
-    test!(Three, harness::a_node_stands_still_dies_and_comes_back),
+    test!(OneToKill, serving::a_server_waits_for_its_database_and_follows_it),
     test!(Three, nodes::chained_writes_survive_the_death_of_a_node),
     test!(Three, nodes::one_replica_among_three_nodes_is_warned_of),
     test!(Three, costs::calls_cost_what_they_must),
@@ -140,7 +142,10 @@ fn start(nodes: Nodes, runtime: &Runtime) -> Cluster {
     let cluster = match nodes {
         Nodes::None => Cluster::start(0, ""),
         // So few tombstones that a listing which reads past many of them fails.
-        Nodes::One => Cluster::start(1, "tombstone_warn_threshold: 200\ntombstone_failure_threshold: 500\n"),
+        Nodes::One => Cluster::start_with(1, "-Dcassandra.test.flush_local_schema_changes=false\n", |_| {
+            "tombstone_warn_threshold: 200\ntombstone_failure_threshold: 500\n".to_owned()
+        }),
+        Nodes::OneToKill => Cluster::start(1, ""),
         // As docs/OPERATIONS.md advises: a node that is killed under the default forgets what it acknowledged last, and
         // two of them at once may forget a whole quorum's word.
         Nodes::Three => Cluster::start(3, "commitlog_sync: batch\n"),

@@ -135,7 +135,6 @@ pub(crate) fn nothing_is_lost_while_nodes_die(cluster: &mut Cluster, runtime: &R
         support::count("cassandra_troubled_keys", figures.keys);
         support::count("cassandra_troubled_takeovers", figures.takeovers);
         support::count("cassandra_refused_calls", refused.calls);
-        database.drop().await;
     });
 }
 

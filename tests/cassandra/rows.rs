@@ -62,7 +62,6 @@ pub(crate) fn a_row_goes_after_its_ttl(cluster: &mut Cluster, runtime: &Runtime)
             let record = Samples::expiring(Samples::completed(n), due);
             put(&*store, &key, None, record, &rerun).await;
         }
-        database.drop().await;
     });
 }
 
@@ -110,7 +109,6 @@ pub(crate) fn a_write_costs_one_transaction(cluster: &mut Cluster, runtime: &Run
         }
         assert!(costs[0] == 3 && costs[1..].iter().all(|cost| *cost == 2), "{costs:?}");
         support::count("cassandra_counted_writes", 50 * 3 + 20);
-        database.drop().await;
     });
 }
 
@@ -181,7 +179,6 @@ pub(crate) fn a_damaged_row_is_repaired(cluster: &mut Cluster, runtime: &Runtime
             "an operator finds those without a record"
         );
         support::count("cassandra_repaired_rows", repaired);
-        database.drop().await;
     });
 }
 
@@ -226,6 +223,5 @@ pub(crate) fn an_unreadable_record_is_refused(cluster: &mut Cluster, runtime: &R
                 .execute(&format!("UPDATE KS.record SET write_id = {} {where_it_is}", before.write_id.0))
                 .await;
         }
-        database.drop().await;
     });
 }

@@ -50,9 +50,6 @@ pub(crate) fn a_schema_is_applied_once(cluster: &mut Cluster, runtime: &Runtime)
         assert_eq!(schema::apply(&next, None).await.expect("it stays").statements.len(), 0);
         let refused = schema::apply(&other, None).await.expect_err("an earlier release does not lower it");
         assert!(matches!(refused, ConnectError::SchemaTooNew { .. }), "{refused}");
-        by_hand.execute(&format!("DROP KEYSPACE {}", other.keyspace)).await;
-        by_hand.execute(&format!("DROP KEYSPACE {}", settings.keyspace)).await;
-        by_hand.drop().await;
     });
 }
 
@@ -82,7 +79,6 @@ pub(crate) fn several_at_once_apply_it_once(cluster: &mut Cluster, runtime: &Run
         let claims = database.ask::<(Option<Uuid>,)>("SELECT applying FROM KS.schema_version").await;
         assert_eq!(claims, [(None,)], "nobody holds it");
         schema::check(&database.settings).await.expect("it is whole");
-        database.drop().await;
     });
 }
 
@@ -147,6 +143,5 @@ pub(crate) fn what_will_not_do_is_refused(cluster: &mut Cluster, runtime: &Runti
         database.store(&SetClock::at(1)).await;
         database.execute("DROP TABLE KS.schema_version").await;
         assert!(error(good).await.1.contains("no tables of semel's"));
-        database.drop().await;
     });
 }
