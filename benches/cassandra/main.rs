@@ -58,8 +58,6 @@ fn main() {
     // With every compiler of Java at work, as in production: the tests do without, to start sooner.
     let options = format!("-XX:TieredStopAtLevel=4\n-Xms1g\n-Xmx1g\n{}", disk::jvm_options(jmx));
     let cluster = Cluster::start_with(1, &options, |_| String::new());
-    let node_cores = support::size("SEMEL_BENCH_NODE_CORES", 1);
-    processor::part(node_of(&cluster), node_cores);
     let load = || std::fs::read_to_string("/proc/loadavg").unwrap();
     println!("load of the machine before: {}", load().trim());
     let measured = runtime.block_on(measure(&cluster, warm_up, rounds, calls, concurrency));
@@ -94,10 +92,11 @@ async fn measure(cluster: &Cluster, warm_up: u64, rounds: u64, calls: u64, concu
             .push(Phases::connect(&Endpoint::from_shared(program.url.clone()).unwrap(), plan).await.unwrap());
     }
     let driver = Driver::like(&servers[0], cluster, KEYSPACE, concurrency).await;
-    let node = node_of(cluster);
-
     let begun = driver.begin(0..warm_up).await;
     driver.complete(begun).await;
+    let node = u32::try_from(cluster.pid(0).as_raw()).unwrap();
+    let callers = std::iter::once(std::process::id()).chain(programs.iter().map(Program::pid));
+    processor::part(node, callers, support::size("SEMEL_BENCH_NODE_CORES", 1));
     let mut measured = Vec::new();
     for round in 0..=rounds {
         let keys = warm_up + round * calls..warm_up + (round + 1) * calls;
@@ -129,10 +128,6 @@ async fn measure(cluster: &Cluster, warm_up: u64, rounds: u64, calls: u64, concu
         assert_eq!(found, 0, "{violations:?}");
     }
     measured
-}
-
-fn node_of(cluster: &Cluster) -> u32 {
-    u32::try_from(cluster.pid(0).as_raw()).unwrap()
 }
 
 fn serve(cluster: &Cluster, directory: &Path, arguments: &[&str]) -> Program {

@@ -3,24 +3,24 @@
 use std::process::Command;
 use std::time::Instant;
 
-/// Of `/proc/PID/stat`, on every Linux: its USER_HZ.
+/// Of `/proc/PID/stat`, on every Linux: its `USER_HZ`.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// Gives the node so many cores of the machine, and the others to this process and those that it starts from now on. With
-/// 0, or where none would be left, all share all.
-pub(crate) fn part(node: u32, cores: u64) {
+/// Gives the node so many cores of the machine, and the others to `callers`. With 0, or where none would be left, all share
+/// all.
+pub(crate) fn part(node: u32, callers: impl Iterator<Item = u32>, cores: u64) {
     let all = std::thread::available_parallelism().unwrap().get() as u64;
     if cores == 0 || cores >= all {
         println!("the node shares the machine's {all} cores with whoever calls it");
         return;
     }
-    for (process, of) in
-        [(node, format!("0-{}", cores - 1)), (std::process::id(), format!("{cores}-{}", all - 1))]
-    {
-        let taskset =
-            Command::new("taskset").args(["-a", "-c", "-p", &of, &process.to_string()]).output().unwrap();
-        assert!(taskset.status.success(), "{}", String::from_utf8_lossy(&taskset.stderr));
-    }
+    let keep_to = |process: u32, cores: &str| {
+        let output = Command::new("taskset").args(["-a", "-c", "-p", cores, &process.to_string()]).output();
+        let output = output.unwrap();
+        assert!(output.status.success(), "taskset: {}", String::from_utf8_lossy(&output.stderr));
+    };
+    keep_to(node, &format!("0-{}", cores - 1));
+    callers.for_each(|process| keep_to(process, &format!("{cores}-{}", all - 1)));
     println!("the node has {cores} of the machine's {all} cores, and whoever calls it the others");
 }
 

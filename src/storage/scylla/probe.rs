@@ -44,45 +44,56 @@ mod tests {
 
     use super::*;
 
-    type Answer = Result<(), StoreError>;
+    /// After how many milliseconds, if ever, and what.
+    type Answer = (Option<u64>, Result<(), &'static str>);
 
-    fn failed(n: usize) -> Answer {
-        Err(StoreError::Unavailable(n.to_string()))
+    const SILENT: Answer = (None, Ok(()));
+
+    const fn good(after: u64) -> Answer {
+        (Some(after), Ok(()))
     }
 
-    /// What came of questions that are answered like this, one after the other; how many were asked; and when it ended.
-    async fn asked(answers: [(Option<u64>, Answer); 3]) -> (Answer, usize, u128) {
+    const fn bad(after: u64, why: &'static str) -> Answer {
+        (Some(after), Err(why))
+    }
+
+    /// What came of questions that are answered like this, one after the other; how many were asked; and after how
+    /// many tenths of a second it ended.
+    async fn asked(answers: [Answer; 3]) -> (Result<(), String>, usize, u128) {
         let (mut count, began) = (0, Instant::now());
         let answer = any_answer(|| {
-            let (after, answer) = answers[count].clone();
+            let (after, answer) = answers[count];
             count += 1;
             async move {
                 match after {
                     Some(millis) => sleep(Duration::from_millis(millis)).await,
                     None => pending().await,
                 }
-                answer
+                answer.map_err(|why| StoreError::Unavailable(why.to_owned()))
             }
         });
-        let answer = answer.await;
-        (answer, count, began.elapsed().as_millis())
+        let answer = answer.await.map_err(|error| error.to_string());
+        (answer, count, began.elapsed().as_millis() / 100)
     }
 
     #[tokio::test(start_paused = true)]
     async fn one_good_answer_is_enough() {
-        let (good, bad) = (|after| (Some(after), Ok(())), |n| (Some(1), failed(n)));
-        let silent = (None, Ok(()));
-        assert_eq!(asked([good(400), bad(1), bad(2)]).await, (Ok(()), 1, 400));
-        assert_eq!(asked([silent.clone(), good(10), bad(2)]).await, (Ok(()), 2, 510));
-        assert_eq!(asked([bad(0), bad(1), good(10)]).await, (Ok(()), 3, 12));
-        assert_eq!(asked([good(700), silent.clone(), silent.clone()]).await, (Ok(()), 2, 700));
-        assert_eq!(asked([silent.clone(), silent, good(900)]).await, (Ok(()), 3, 1900));
+        assert_eq!(asked([good(400), SILENT, SILENT]).await, (Ok(()), 1, 4));
+        assert_eq!(asked([SILENT, good(100), SILENT]).await, (Ok(()), 2, 6));
+        assert_eq!(asked([bad(100, "a"), bad(100, "b"), good(100)]).await, (Ok(()), 3, 3));
+        assert_eq!(asked([good(700), SILENT, SILENT]).await, (Ok(()), 2, 7));
+        assert_eq!(asked([SILENT, SILENT, good(900)]).await, (Ok(()), 3, 19));
     }
 
     #[tokio::test(start_paused = true)]
     async fn where_none_is_good_the_last_error_is_told() {
-        let bad = |after, n| (Some(after), failed(n));
-        assert_eq!(asked([bad(1, 0), bad(1, 1), bad(1, 2)]).await, (failed(2), 3, 3));
-        assert_eq!(asked([bad(2000, 0), bad(1, 1), bad(1, 2)]).await, (failed(0), 3, 2000));
+        for (answers, last, after) in [
+            ([bad(100, "a"), bad(100, "b"), bad(100, "c")], "c", 3),
+            ([bad(2000, "a"), bad(100, "b"), bad(100, "c")], "a", 20),
+        ] {
+            let (answer, count, ended) = asked(answers).await;
+            assert!(answer.is_err_and(|error| error.ends_with(last)));
+            assert_eq!((count, ended), (3, after));
+        }
     }
 }
