@@ -11,7 +11,7 @@ use futures_util::stream::{self, StreamExt};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use semel::clock::SystemClock;
-use semel::coordinator::{BeginCall, Coordinator, Settings};
+use semel::coordinator::{BeginCall, CallError, Coordinator, Settings};
 use semel::domain::{
     Abort, AttemptId, Begin, BeginAnswer, Complete, Detail, Disposition, Fence, Forget, Key, Labels,
     OperationResult, Outcome, Policy, PositiveDuration, Record,
@@ -103,7 +103,19 @@ async fn begin(coordinator: &Coordinator, key: &Key, policy: &Policy) -> BeginAn
     };
     let (wait, deadline) = (Duration::ZERO, None);
     let call = BeginCall { key, begin: &begin, policy, wait, deadline, retry: true };
-    coordinator.begin(&call).await.expect("it is answered").answer
+    answered(async || coordinator.begin(&call).await).await.answer
+}
+
+/// Sends the same call until a busy node has done it.
+async fn answered<A>(call: impl AsyncFn() -> Result<A, CallError>) -> A {
+    loop {
+        match call().await {
+            Err(CallError::StoreUnavailable | CallError::StoreOutcomeUnknown) => {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            other => return other.expect("it is answered"),
+        }
+    }
 }
 
 fn fence(answer: &BeginAnswer) -> Fence {
@@ -154,7 +166,7 @@ async fn fill(coordinator: &Coordinator, number: u64) {
 
 async fn forget(coordinator: &Coordinator, key: &Key, fence: Fence) {
     let forget = Forget { fence, force: false };
-    coordinator.run(key, &forget, &mark_unknown(), None).await.expect("it is forgotten");
+    answered(async || coordinator.run(key, &forget, &mark_unknown(), None).await).await;
 }
 
 async fn each<Done: Future<Output = ()>>(records: u64, work: impl Fn(u64) -> Done) {
