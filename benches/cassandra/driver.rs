@@ -29,11 +29,14 @@ struct Shared {
     session: Session,
     first: PreparedStatement,
     later: PreparedStatement,
-    begun: Pattern,
-    completed: Pattern,
+    begun: Vec<Pattern>,
+    completed: Vec<Pattern>,
 }
 
-/// A row as semel writes it.
+/// How many rows of semel's are the patterns: so many that no two which the disk compresses together are alike.
+pub(crate) const PATTERNS: u64 = 1000;
+
+/// A row as semel wrote it.
 #[derive(Debug)]
 struct Pattern {
     tenant: String,
@@ -47,7 +50,7 @@ struct Pattern {
 pub(crate) type Begun = Vec<(String, Uuid)>;
 
 impl Driver {
-    /// Takes for its pattern what `server` writes for a Begin and for its Complete.
+    /// Takes for its patterns what `server` writes for Begins and for their Completes, on a table that was empty.
     pub(crate) async fn like(server: &Phases, cluster: &Cluster, keyspace: &str, concurrency: usize) -> Self {
         // As src/storage/scylla/session.rs has it.
         let profile = ExecutionProfile::builder()
@@ -70,11 +73,11 @@ impl Driver {
         let prepare = async |condition: &str| session.prepare(format!("{update} {condition}")).await.unwrap();
         let first = prepare("write_id = null AND record = null").await;
         let later = prepare("write_id = ? AND record != null").await;
-        let begun = server.begin(0..1).await;
-        let pattern_begun = pattern(&session, keyspace).await;
-        server.complete(begun).await;
-        let pattern_completed = pattern(&session, keyspace).await;
-        let shared = Shared { session, first, later, begun: pattern_begun, completed: pattern_completed };
+        let keys = server.begin(0..PATTERNS).await;
+        let begun = patterns(&session, keyspace).await;
+        server.complete(keys).await;
+        let completed = patterns(&session, keyspace).await;
+        let shared = Shared { session, first, later, begun, completed };
         Self { shared: Arc::new(shared), concurrency }
     }
 
@@ -91,7 +94,7 @@ impl Driver {
                     if number >= keys.end {
                         return begun;
                     }
-                    let row = &shared.begun;
+                    let row = nth(&shared.begun, number);
                     let (key, made_by) = (row.key_like(number), Uuid::new_v4());
                     let values = (row.ttl, made_by, &row.record, &row.tenant, &row.endpoint, &key);
                     shared.applied(&shared.first, values).await;
@@ -109,9 +112,10 @@ impl Driver {
         for _ in 0..self.concurrency {
             let (shared, next, begun) = (self.shared.clone(), next.clone(), begun.clone());
             writers.spawn(async move {
-                let place = || usize::try_from(next.fetch_add(1, Ordering::Relaxed)).unwrap();
-                while let Some((key, before)) = begun.get(place()) {
-                    let row = &shared.completed;
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    let Some((key, before)) = begun.get(usize::try_from(number).unwrap()) else { return };
+                    let row = nth(&shared.completed, number);
                     let values =
                         (row.ttl, Uuid::new_v4(), &row.record, &row.tenant, &row.endpoint, key, before);
                     shared.applied(&shared.later, values).await;
@@ -143,10 +147,19 @@ impl Pattern {
     }
 }
 
-/// The one row that is there.
-async fn pattern(session: &Session, keyspace: &str) -> Pattern {
+/// The pattern of a number: they go round.
+fn nth(patterns: &[Pattern], number: u64) -> &Pattern {
+    &patterns[usize::try_from(number).unwrap() % patterns.len()]
+}
+
+/// All rows that are there.
+async fn patterns(session: &Session, keyspace: &str) -> Vec<Pattern> {
     let question = format!("SELECT tenant, endpoint, key, record, TTL(record) FROM \"{keyspace}\".record");
     let answer = session.query_unpaged(question, ()).await.unwrap().into_rows_result().unwrap();
-    let (tenant, endpoint, key, record, ttl) = answer.single_row().unwrap();
-    Pattern { tenant, endpoint, key, record, ttl }
+    let rows = answer.rows::<(String, String, String, Vec<u8>, i32)>().unwrap().map(Result::unwrap);
+    let patterns: Vec<_> = rows
+        .map(|(tenant, endpoint, key, record, ttl)| Pattern { tenant, endpoint, key, record, ttl })
+        .collect();
+    assert_eq!(patterns.len() as u64, PATTERNS);
+    patterns
 }

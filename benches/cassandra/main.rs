@@ -51,8 +51,9 @@ fn main() {
     let calls = support::size("SEMEL_BENCH_CALLS", if measures { 4000 } else { 100 });
     // As many as `semel bench` has in flight by default.
     let concurrency = usize::try_from(support::size("SEMEL_BENCH_CONCURRENCY", 64)).unwrap();
-    // Java compiles what it does often, anew and better, for some minutes: until then it is busy with that.
-    let warm_up = support::size("SEMEL_BENCH_WARM_UP", if measures { 100_000 } else { 100 });
+    // Java compiles what it does often, anew and better, for some minutes, and again when it does something else: until
+    // then it is busy with that. So what is measured is done before, by everybody, on all cores.
+    let warm_up = support::size("SEMEL_BENCH_WARM_UP", if measures { 5 } else { 1 });
     let runtime = Runtime::new().unwrap();
     let jmx = disk::free_port();
     // With every compiler of Java at work, as in production: the tests do without, to start sooner.
@@ -63,7 +64,7 @@ fn main() {
     let measured = runtime.block_on(measure(&cluster, warm_up, rounds, calls, concurrency));
     println!("load of the machine after: {}\n", load().trim());
     print(&measured, calls, concurrency);
-    let records = warm_up + (1 + rounds) * calls * (1 + SERVERS.len() as u64);
+    let records = (warm_up + rounds) * calls * (1 + SERVERS.len() as u64) + driver::PATTERNS;
     disk::print(&cluster, jmx, KEYSPACE, records);
 }
 
@@ -92,14 +93,15 @@ async fn measure(cluster: &Cluster, warm_up: u64, rounds: u64, calls: u64, concu
             .push(Phases::connect(&Endpoint::from_shared(program.url.clone()).unwrap(), plan).await.unwrap());
     }
     let driver = Driver::like(&servers[0], cluster, KEYSPACE, concurrency).await;
-    let begun = driver.begin(0..warm_up).await;
-    driver.complete(begun).await;
     let node = u32::try_from(cluster.pid(0).as_raw()).unwrap();
-    let callers = std::iter::once(std::process::id()).chain(programs.iter().map(Program::pid));
-    processor::part(node, callers, support::size("SEMEL_BENCH_NODE_CORES", 1));
     let mut measured = Vec::new();
-    for round in 0..=rounds {
-        let keys = warm_up + round * calls..warm_up + (round + 1) * calls;
+    for round in 0..warm_up + rounds {
+        if round == warm_up {
+            let callers = std::iter::once(std::process::id()).chain(programs.iter().map(Program::pid));
+            processor::part(node, callers, support::size("SEMEL_BENCH_NODE_CORES", 1));
+        }
+        let first = driver::PATTERNS + round * calls;
+        let keys = first..first + calls;
         let mut costs: Vec<Option<(Cost, Cost)>> = vec![None; 1 + servers.len()];
         let kinds = costs.len();
         for turn in 0..kinds {
@@ -118,8 +120,7 @@ async fn measure(cluster: &Cluster, warm_up: u64, rounds: u64, calls: u64, concu
                 (begin, complete)
             });
         }
-        // The first one warms the servers up.
-        if round > 0 {
+        if round >= warm_up {
             measured.push(costs.into_iter().map(Option::unwrap).collect());
         }
     }
