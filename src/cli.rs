@@ -61,7 +61,7 @@ enum Command {
     Once(once::Once),
     /// For operators: page through a tenant's records
     List(list::List),
-    /// For operators: settle a record whose outcome nobody knows
+    /// For operators: settle a record whose outcome nobody knows, or many at once
     Resolve(resolve::Resolve),
     /// For operators: erase a record, all but its fence
     Forget(forget::Forget),
@@ -116,11 +116,7 @@ impl Command {
             }
             Self::Once(command) => command.run(),
             Self::List(command) => command.run(),
-            Self::Resolve(command) => {
-                call(&command.target, command.output, record_view::FIELDS, async |client| {
-                    command.report(client).await
-                })
-            }
+            Self::Resolve(command) => command.run(),
             Self::Forget(command) => {
                 call(&command.target, command.output, &[], async |client| command.report(client).await)
             }
@@ -146,7 +142,7 @@ fn call(
     fields: &'static [&'static str],
     report: impl AsyncFnOnce(&Client) -> Result<Report, Failure>,
 ) -> Exit {
-    let report = in_runtime(async { report(&Client::new(target)?).await });
+    let report = in_runtime(async { report(&Client::new(&target.connection)?).await });
     output::print(&report, output, fields)
 }
 

@@ -134,7 +134,9 @@ impl Begin {
             .map_err(|failure| failure.of_begin(&request.attempt_id))?;
         let mut report = report(&request, decision);
         // Whoever completes has to reach the same record, without being told again where it is.
-        report.fields.push(("server", self.target.named_server().map_or(Value::Absent, Value::text)));
+        report
+            .fields
+            .push(("server", self.target.connection.named_server().map_or(Value::Absent, Value::text)));
         Ok(report)
     }
 }

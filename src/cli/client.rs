@@ -37,12 +37,19 @@ pub(crate) fn operator_service(channel: Channel) -> OperatorServiceClient<Channe
 /// Which server, and whose records.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Target {
-    /// The server's address
-    #[arg(long, env = SERVER_VARIABLE, value_name = "URL", default_value = DEFAULT_SERVER)]
-    pub(crate) server: String,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
     /// Whose records
     #[arg(long, env = "SEMEL_TENANT", default_value = "default")]
     pub(crate) tenant: String,
+}
+
+/// Which server, and how it is called.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Connection {
+    /// The server's address
+    #[arg(long, env = SERVER_VARIABLE, value_name = "URL", default_value = DEFAULT_SERVER)]
+    pub(crate) server: String,
     /// How long to try to get an answer; a --wait is on top of it
     #[arg(long, env = "SEMEL_TIMEOUT", value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
     pub(crate) timeout: Duration,
@@ -51,7 +58,7 @@ pub(crate) struct Target {
     pub(crate) traceparent: Option<String>,
 }
 
-impl Target {
+impl Connection {
     /// The server, where a later command of the same shell would not call it by itself: it was named by a flag.
     pub(crate) fn named_server(&self) -> Option<&str> {
         let by_itself = std::env::var(SERVER_VARIABLE).unwrap_or_else(|_| DEFAULT_SERVER.to_owned());
@@ -74,11 +81,11 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub(crate) fn new(target: &Target) -> Result<Self, Failure> {
-        let server = if target.server.contains("://") {
-            target.server.clone()
+    pub(crate) fn new(connection: &Connection) -> Result<Self, Failure> {
+        let server = if connection.server.contains("://") {
+            connection.server.clone()
         } else {
-            format!("http://{}", target.server)
+            format!("http://{}", connection.server)
         };
         if !server.starts_with("http://") {
             return Err(Failure::Usage(format!(
@@ -91,7 +98,7 @@ impl Client {
             .http2_keep_alive_interval(SILENCE)
             .keep_alive_timeout(SILENCE)
             .keep_alive_while_idle(true);
-        let traceparent = match &target.traceparent {
+        let traceparent = match &connection.traceparent {
             None => None,
             Some(text) => Some(
                 text.parse()
@@ -101,8 +108,8 @@ impl Client {
         Ok(Self {
             channel: endpoint.connect_lazy(),
             server,
-            timeout: target.timeout,
-            patience: target.timeout,
+            timeout: connection.timeout,
+            patience: connection.timeout,
             insists: false,
             traceparent,
         })

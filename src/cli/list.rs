@@ -69,7 +69,7 @@ impl List {
     }
 
     async fn print_pages(&self) -> Result<(), Failure> {
-        let client = Client::new(&self.target)?;
+        let client = Client::new(&self.target.connection)?;
         let state = match self.state {
             None => State::Unspecified,
             Some(StateFilter::InProgress) => State::InProgress,

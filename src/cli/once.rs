@@ -106,7 +106,7 @@ impl Once {
     }
 
     async fn once(&self, signals: &mut Signals, outlets: &Outlets) -> Result<Exit, Failure> {
-        let client = Client::new(&self.target)?;
+        let client = Client::new(&self.target.connection)?;
         let key = self.key.of(&self.target.tenant);
         let mut ownership = match acquire(&client, key, &self.options, self.wait, signals).await? {
             Acquired::Ownership(ownership) => ownership,
