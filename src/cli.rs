@@ -1,6 +1,8 @@
 //! The command line: one file for each command, and one for each thing that several of them share.
 
 mod abort;
+mod archive_report;
+mod backup;
 mod begin;
 mod bench;
 mod checkpoint;
@@ -19,6 +21,7 @@ mod policy;
 mod record_view;
 mod renew;
 mod resolve;
+mod restore;
 mod result_args;
 mod schema;
 mod serve;
@@ -72,6 +75,10 @@ enum Command {
     /// The tables of a database that servers share: print, make or check them
     #[command(subcommand)]
     Schema(schema::SchemaCommand),
+    /// Write all records of an embedded store to a file, while its server runs
+    Backup(backup::Backup),
+    /// Make an embedded store of a backup, marked as restored
+    Restore(restore::Restore),
     /// Records between stores
     #[command(subcommand)]
     Store(store::StoreCommand),
@@ -125,6 +132,8 @@ impl Command {
             }
             Self::Bench(command) => command.run(),
             Self::Schema(command) => command.run(),
+            Self::Backup(command) => command.run(),
+            Self::Restore(command) => command.run(),
             Self::Store(command) => command.run(),
             Self::Config(command) => command.run(),
             Self::Completions { shell } => {

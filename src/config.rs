@@ -151,6 +151,17 @@ pub struct Stores {
     pub warnings: Vec<String>,
 }
 
+/// What a command needs that works on the directory of an embedded store, and runs no server.
+#[derive(Debug)]
+pub struct OwnDirectory {
+    /// The store's settings, its directory among them.
+    pub settings: embedded::Settings,
+    /// The policy rules of its server.
+    pub policies: PolicyRules,
+    /// What is odd, but no error.
+    pub warnings: Vec<String>,
+}
+
 /// Reads and checks everything.
 pub fn load(sources: Sources) -> Result<Loaded, Problems> {
     let mut read = read(sources)?;
@@ -177,6 +188,23 @@ pub fn load_stores(sources: Sources) -> Result<Stores, Problems> {
     if read.problems.is_empty() {
         let keyspace = read.effective.text("scylla.keyspace").to_owned();
         Ok(Stores { scylla, keyspace, embedded: read.effective.embedded(), warnings: read.warnings })
+    } else {
+        Err(Problems(read.problems))
+    }
+}
+
+/// Reads everything, and checks what concerns the directory of an embedded store.
+pub fn load_directory(sources: Sources) -> Result<OwnDirectory, Problems> {
+    let mut read = read(sources)?;
+    let kind = read.effective.text("store");
+    if kind != "embedded" {
+        let (value, problem) =
+            (Some(format!("\"{kind}\"")), "has no directory of its own; only the store embedded has");
+        read.problems.push(read.effective.problem("store", value, problem));
+    }
+    let (policies, _) = read.effective.read_policy(&mut read.problems, &mut read.warnings);
+    if read.problems.is_empty() {
+        Ok(OwnDirectory { settings: read.effective.embedded(), policies, warnings: read.warnings })
     } else {
         Err(Problems(read.problems))
     }

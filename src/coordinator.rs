@@ -24,7 +24,7 @@ use self::records::Records;
 use self::time_left::hold_until;
 use self::turns::{Ask, Terms};
 use self::waiters::Waiters;
-use crate::domain::{BeginAnswer, Clock, Command, Key, Policy, Timestamp, Transition, decide};
+use crate::domain::{BeginAnswer, BeginOnStore, Clock, Command, Key, Policy, Timestamp, Transition, decide};
 use crate::storage::{Store, StoreError};
 
 pub use batch::in_key_order;
@@ -82,7 +82,8 @@ impl Coordinator {
             ..Terms::new(&lane, call.deadline)
         };
         let mut turn = terms.answer_by.bound(lane.turn()).await.ok_or(CallError::StoreUnavailable)?;
-        let answer = self.in_turn(&mut turn, Ask { command: call.begin, policy: call.policy, terms }).await?;
+        let command = &self.on_store(call);
+        let answer = self.in_turn(&mut turn, Ask { command, policy: call.policy, terms }).await?;
         match answer {
             BeginAnswer::InProgress(running) if !self.is_over(until) => {
                 self.hold(call, turn, terms, running, (began, until)).await
@@ -103,6 +104,11 @@ impl Coordinator {
         let terms = Terms::new(&lane, deadline);
         let mut turn = terms.answer_by.bound(lane.turn()).await.ok_or(CallError::StoreUnavailable)?;
         self.in_turn(&mut turn, Ask { command, policy, terms }).await
+    }
+
+    /// The Begin as this store meets it.
+    fn on_store<'a>(&self, call: &BeginCall<'a>) -> BeginOnStore<'a> {
+        BeginOnStore { begin: call.begin, retry: call.retry, restored: self.records.restored }
     }
 
     fn replay(&self, call: &BeginCall<'_>) -> Option<BeginAnswer> {

@@ -16,6 +16,7 @@ mod policy_rules;
 mod reason;
 mod record;
 mod remark;
+mod restored;
 mod result;
 mod time;
 mod traceparent;
@@ -23,9 +24,9 @@ mod traceparent;
 pub use attempt_id::AttemptId;
 pub use checkpoint::{Checkpoint, CheckpointName, Checkpoints};
 pub use command::{
-    Abort, Aborted, Begin, BeginAnswer, Command, Complete, Completed, Disposition, Forget, InProgressAnswer,
-    Lookup, Previous, Renew, Renewed, Resolution, Resolve, SaveCheckpoint, SavedCheckpoint, Started,
-    UnresolvedAnswer,
+    Abort, Aborted, Begin, BeginAnswer, BeginOnStore, Command, Complete, Completed, Disposition, Forget,
+    InProgressAnswer, Lookup, Previous, Renew, Renewed, Resolution, Resolve, SaveCheckpoint, SavedCheckpoint,
+    Started, UnresolvedAnswer,
 };
 pub use decide::{Refusal, Transition, decide};
 pub use fence::Fence;
@@ -37,6 +38,7 @@ pub use policy_rules::{InForce, Pattern, PolicyRules, Rule};
 pub use reason::{Reason, Violation};
 pub use record::{Forgotten, GivenUp, Interest, Kept, Phase, Reading, Record, UnresolvedReason};
 pub use remark::{Detail, Note};
+pub use restored::Restored;
 pub use result::{Header, OperationResult, Outcome};
 pub use time::{Clock, PositiveDuration, Timestamp};
 pub use traceparent::Traceparent;

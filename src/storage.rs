@@ -6,8 +6,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use uuid::Uuid;
 
-use crate::domain::{Interest, Key, Policy, Record, Tenant, Timestamp};
+use crate::domain::{Interest, Key, Policy, Record, Restored, Tenant, Timestamp};
 
+pub mod backup;
 #[cfg(feature = "test-support")]
 pub mod conformance;
 pub mod copy;
@@ -45,6 +46,12 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// Whether reads and writes are expected to work now.
     async fn ping(&self) -> Result<(), StoreError>;
+
+    /// What the store knows of having been restored from a backup. It does not change while the store is open. Only the
+    /// embedded store is restored by semel; a wrapper says what the store within says.
+    fn restored(&self) -> Option<Restored> {
+        None
+    }
 }
 
 /// Names one logical write, however often it is sent; the version of the record that it made.

@@ -7,7 +7,7 @@ use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Subcommand};
 
 use super::exit::Exit;
 use super::output::write_out;
-use crate::config::{self, Kind, Loaded, Problems, SETTINGS, Setting, Sources, Stores};
+use crate::config::{self, Kind, Loaded, OwnDirectory, Problems, SETTINGS, Setting, Sources, Stores};
 
 /// Check or print the server's configuration
 #[derive(Debug, Subcommand)]
@@ -51,6 +51,9 @@ pub(crate) type ConfigArgs = SettingArgs<Every>;
 /// The flags of the settings that concern stores.
 pub(crate) type StoreArgs = SettingArgs<OfStores>;
 
+/// The flags of the settings that concern the directory of an embedded store.
+pub(crate) type DirectoryArgs = SettingArgs<OfDirectory>;
+
 /// Which settings a command takes.
 pub(crate) trait Takes {
     fn takes(setting: &Setting) -> bool;
@@ -64,6 +67,10 @@ pub(crate) struct Every;
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct OfStores;
 
+/// Those of an embedded store, and the policy of its server.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct OfDirectory;
+
 impl Takes for Every {
     fn takes(_: &Setting) -> bool {
         true
@@ -73,6 +80,12 @@ impl Takes for Every {
 impl Takes for OfStores {
     fn takes(setting: &Setting) -> bool {
         ["scylla.", "embedded."].iter().any(|table| setting.key.starts_with(table))
+    }
+}
+
+impl Takes for OfDirectory {
+    fn takes(setting: &Setting) -> bool {
+        ["data_dir", "policy"].contains(&setting.key) || setting.key.starts_with("embedded.")
     }
 }
 
@@ -99,6 +112,17 @@ impl SettingArgs<OfStores> {
             eprintln!("semel: {warning}");
         }
         Ok(stores)
+    }
+}
+
+impl SettingArgs<OfDirectory> {
+    /// Reads and checks what concerns the directory; says what is wrong with it.
+    pub(crate) fn load(self) -> Result<OwnDirectory, Exit> {
+        let directory = config::load_directory(self.sources()).map_err(|problems| refused(&problems))?;
+        for warning in &directory.warnings {
+            eprintln!("semel: {warning}");
+        }
+        Ok(directory)
     }
 }
 

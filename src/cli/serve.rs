@@ -1,5 +1,6 @@
 //! `semel serve`: puts the parts together, says where it listens, and stops them in order.
 
+mod backups;
 mod banner;
 mod logging;
 mod opening;
@@ -19,7 +20,7 @@ use self::opening::Opened;
 use super::config_command::ConfigArgs;
 use super::exit::Exit;
 use crate::clock::SystemClock;
-use crate::config::{Loaded, PolicyWatch, ServerConfig, kept_too_long};
+use crate::config::{Loaded, PolicyWatch, ServerConfig, StoreSettings, kept_too_long};
 use crate::coordinator::{self, Coordinator};
 use crate::policies::Policies;
 use crate::quotas::Quotas;
@@ -107,7 +108,7 @@ async fn serve(loaded: Loaded) -> Result<End, Stopped> {
             return Ok(End::BeforeItServed);
         }
     };
-    let Opened { store, longest_kept } = opened;
+    let Opened { store, embedded, longest_kept } = opened;
     for warning in longest_kept.map(|longest| kept_too_long(&loaded.policies, longest)).into_iter().flatten()
     {
         warn!("{warning}");
@@ -143,6 +144,12 @@ async fn serve(loaded: Loaded) -> Result<End, Stopped> {
         tasks.spawn(watch.run(reload.clone(), stop.clone()));
     }
 
+    if let Some(store) = embedded
+        && let StoreSettings::Embedded(settings) = &config.store
+    {
+        backups::say_restored(&*store, &policies.current());
+        backups::give(&tasks, &settings.directory, store, policies.clone(), stop.clone());
+    }
     say_what_is_open(&config, addresses);
     banner::print(&config, addresses, coordinator.now());
     let server =

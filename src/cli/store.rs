@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use clap::{Args, Subcommand};
 use tokio::time::Instant;
@@ -16,6 +16,7 @@ use super::in_runtime;
 use super::output::{self, Output, Report, Value};
 use crate::clock::SystemClock;
 use crate::config::Stores;
+use crate::domain::{Clock as _, Timestamp};
 use crate::storage::copy::{EmbeddedReader, Reader, Tally, copy};
 use crate::storage::embedded::{self, EmbeddedStore};
 use crate::storage::scylla::ScyllaStore;
@@ -40,6 +41,9 @@ pub(crate) struct Copy {
     /// Where they are to be: embedded:DIRECTORY, or scylla
     #[arg(long, value_name = "STORE")]
     to: Place,
+    /// Copy a store that was restored from a backup, though the copy will not say so: it lets run what may have run before
+    #[arg(long)]
+    drop_restored_mark: bool,
     /// For whom to print
     #[arg(long, value_enum, default_value_t)]
     output: Output,
@@ -85,6 +89,9 @@ impl Copy {
         };
         let report = in_runtime(async {
             let from = Opened::from(&self.from, &stores).await?;
+            if !self.drop_restored_mark {
+                refuse_restored(from.store(), SystemClock.now())?;
+            }
             let to = Opened::to(&self.to, &stores).await?;
             from.copied_to(&to).await.map(report)
         });
@@ -147,6 +154,21 @@ impl Opened {
 fn embedded(directory: &Path, settings: &embedded::Settings) -> Result<Arc<EmbeddedStore>, Failure> {
     let settings = embedded::Settings { directory: directory.to_owned(), ..settings.clone() };
     EmbeddedStore::open(settings).map(Arc::new).map_err(|error| Failure::Local(error.to_string()))
+}
+
+/// A copy holds records, and not what the store says of itself.
+fn refuse_restored(from: &dyn Store, now: Timestamp) -> Result<(), Failure> {
+    match from.restored() {
+        Some(mark) if now < mark.until => {
+            let until = SystemTime::UNIX_EPOCH + Duration::from_micros(mark.until.as_micros());
+            Err(Failure::Local(format!(
+                "the store was restored from a backup: until {} it refuses retries of what it may have lost, and a copy \
+                 would let them run again. Copy it then, or with --drop-restored-mark",
+                humantime::format_rfc3339_seconds(until)
+            )))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn stopped(error: &StoreError) -> Failure {

@@ -13,7 +13,7 @@ use super::replay_cache::{Recent, ReplayCache};
 use super::single_flight::{Lanes, Seen, Turn};
 use super::time_left::AnswerBy;
 use super::{CallError, Settings};
-use crate::domain::{Key, Phase, Record};
+use crate::domain::{Key, Phase, Record, Restored};
 use crate::storage::{Freshness, Store, StoreError, Versioned, WriteId};
 
 /// Shared by the coordinator with those who find out what became of a write when its caller is gone.
@@ -24,6 +24,8 @@ pub(super) struct Records {
     pub(super) replay_cache: ReplayCache,
     pub(super) recent: Recent,
     pub(super) settings: Settings,
+    /// What the store may have lost.
+    pub(super) restored: Option<Restored>,
     /// Nobody is held any more, so nobody is to be told.
     pub(super) draining: CancellationToken,
     random: Mutex<StdRng>,
@@ -32,6 +34,7 @@ pub(super) struct Records {
 impl Records {
     pub(super) fn new(store: Arc<dyn Store>, seed: u64, settings: Settings) -> Self {
         Self {
+            restored: store.restored(),
             store,
             lanes: Arc::default(),
             replay_cache: ReplayCache::new(settings.replay_cache_bytes, settings.replay_cache_max_age),

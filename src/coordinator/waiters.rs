@@ -77,7 +77,7 @@ impl Coordinator {
             // Before the decision, so that a caller never counts its lease to end later than it does.
             let waited = began.elapsed();
             let Some(mut turn) = turn else { return Ok(self.still_running(running, began)) };
-            let ask = Ask { command: call.begin, policy: call.policy, terms };
+            let ask = Ask { command: &self.on_store(call), policy: call.policy, terms };
             match self.in_turn(&mut turn, ask).await {
                 Ok(BeginAnswer::InProgress(now)) if self.is_over(until) => {
                     return Ok(Begun { answer: BeginAnswer::InProgress(now), waited });

@@ -12,6 +12,7 @@ use super::labels::Labels;
 use super::policy::Policy;
 use super::record::{Record, UnresolvedReason};
 use super::remark::{Detail, Note};
+use super::restored::Restored;
 use super::result::OperationResult;
 use super::time::{PositiveDuration, Timestamp};
 use super::traceparent::Traceparent;
@@ -48,6 +49,17 @@ pub struct Begin {
     /// Whether its tenant has room for one more open key. It decides on a key of which nothing is known, and on no
     /// other: whoever owns one, or comes after somebody who did, opens none.
     pub may_open: bool,
+}
+
+/// A Begin as a store meets it: one that was restored from a backup may have lost what the Begin asks for.
+#[derive(Clone, Copy, Debug)]
+pub struct BeginOnStore<'a> {
+    /// What is asked.
+    pub begin: &'a Begin,
+    /// The caller knows this to be a retry.
+    pub retry: bool,
+    /// What the store knows of having been restored.
+    pub restored: Option<Restored>,
 }
 
 /// What a Begin is told.

@@ -36,7 +36,8 @@ pub enum Refusal {
     FingerprintMismatch,
     /// A retry came after the outcome was forgotten.
     #[error(
-        "the operation was first sent before the outcome's retention window; whether it ran is no longer known"
+        "the operation was first sent before the outcome's retention window, or before the store was restored from a \
+         backup; whether it ran is no longer known"
     )]
     KeyExpired,
     /// The tenant has as many open keys as it may.

@@ -1,6 +1,7 @@
 //! Which policy is in force where.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::key::{Endpoint, Tenant};
 use super::policy::Policy;
@@ -119,6 +120,11 @@ impl PolicyRules {
     /// Whether any policy bounds a tenant's open keys.
     pub fn bounds_open_keys(&self) -> bool {
         self.bounds_open_keys
+    }
+
+    /// The longest that a row may have to be kept after it was written, by any of them.
+    pub fn longest_kept(&self) -> Duration {
+        self.all().map(|in_force| in_force.policy.longest_kept()).max().unwrap_or_default()
     }
 
     /// The policy where no rule matches.

@@ -35,6 +35,14 @@ remark!(
     /// What an owner said when it gave a key up.
     Detail, InvalidDetail
 );
+
+impl Detail {
+    /// What a restore says in the place of an owner.
+    pub(super) fn restored() -> Self {
+        Self("the store was restored from a backup, and what came after that is not known".to_owned())
+    }
+}
+
 remark!(
     /// What an operator wrote when resolving a record: who decided, and why.
     Note, InvalidResolution

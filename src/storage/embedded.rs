@@ -25,7 +25,7 @@ use self::recent::Recent;
 use self::request::{Current, Next, Queue, Request, Verdict};
 use super::record_codec::{Codec, Head};
 use super::{Freshness, Page, Put, Scan, Store, StoreError, Versioned, Write, WriteId};
-use crate::domain::{Key, Record, Timestamp};
+use crate::domain::{Key, Record, Restored, Timestamp};
 
 mod committer;
 mod directory;
@@ -37,7 +37,11 @@ mod mark;
 mod pages;
 mod recent;
 mod request;
+mod restored_mark;
+mod restoring;
+mod sealed_text;
 mod settings;
+mod snapshot;
 #[cfg(feature = "test-support")]
 mod test_support;
 
@@ -45,7 +49,10 @@ mod test_support;
 pub use committer::pulse::Step;
 pub use directory::DirectoryError;
 pub use journal_check::JournalError;
+pub use restoring::{NewStore, NewStoreError};
 pub use settings::Settings;
+pub use snapshot::Snapshot;
+pub(crate) use snapshot::StoredBatch;
 #[cfg(feature = "test-support")]
 pub use test_support::Part;
 
@@ -93,6 +100,8 @@ struct Shared {
     /// Empty while the engine is being reopened, and when that failed. Only the committer puts something else in.
     engine: RwLock<Option<Engine>>,
     recent: Recent,
+    /// What it knows of having been restored from a backup.
+    restored: Option<Restored>,
     /// Why writes are not expected to work now.
     trouble: Mutex<Option<String>>,
     pulse: Pulse,
@@ -297,11 +306,15 @@ impl EmbeddedStore {
     pub fn open(settings: Settings) -> Result<Self, OpenError> {
         let directory = DataDirectory::take(&settings.directory)?;
         let engine = Shared::open_engine(&directory, &settings, NoRoom::RewriteInPlace)?;
+        let restored = restored_mark::read(&Engine::directory(directory.path())).map_err(|problem| {
+            OpenError::Engine { directory: directory.path().display().to_string(), problem }
+        })?;
         let (queue, receiver) = Queue::new(settings.waiting_bytes);
         let shared = Arc::new(Shared {
             recent: Recent::new(settings.record_cache_bytes()),
             settings,
             directory,
+            restored,
             engine: RwLock::new(Some(engine)),
             trouble: Mutex::new(None),
             pulse: Pulse::default(),
@@ -538,5 +551,9 @@ impl Store for EmbeddedStore {
             }
             _ => Ok(()),
         }
+    }
+
+    fn restored(&self) -> Option<Restored> {
+        self.shared.restored
     }
 }

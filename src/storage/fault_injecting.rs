@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 
 use super::metered::Operation;
 use super::{Freshness, Page, Put, Scan, Store, StoreError, Versioned, Write};
-use crate::domain::{Key, Timestamp};
+use crate::domain::{Key, Restored, Timestamp};
 
 /// What happens to one call.
 #[derive(Clone, Debug)]
@@ -175,5 +175,9 @@ impl Store for FaultInjecting {
 
     async fn ping(&self) -> Result<(), StoreError> {
         self.call(self.next(Operation::Ping), self.inner.ping()).await
+    }
+
+    fn restored(&self) -> Option<Restored> {
+        self.inner.restored()
     }
 }

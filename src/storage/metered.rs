@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 
 use super::{Freshness, Page, Put, Scan, Store, StoreError, Versioned, Write, WriteId};
-use crate::domain::{Key, Timestamp};
+use crate::domain::{Key, Restored, Timestamp};
 
 /// What a store is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -257,5 +257,9 @@ impl<L: StoreListener> Store for Metered<L> {
     async fn ping(&self) -> Result<(), StoreError> {
         let call = self.begin(Operation::Ping);
         call.end(self.inner.ping().await)
+    }
+
+    fn restored(&self) -> Option<Restored> {
+        self.inner.restored()
     }
 }

@@ -5,6 +5,7 @@
 mod learned;
 mod promises;
 mod repetition;
+mod restore;
 mod steps;
 mod world;
 
@@ -61,7 +62,7 @@ fn a_fence_granted_by_a_clock_ahead_is_kept_past_a_change_by_a_clock_behind() {
 }
 
 /// How many histories each property is tried on.
-fn histories() -> u32 {
+pub(crate) fn histories() -> u32 {
     std::env::var("SEMEL_HISTORIES").map_or(20_000, |n| n.parse().expect("SEMEL_HISTORIES is a number"))
 }
 

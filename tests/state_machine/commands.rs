@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use semel::domain::{
-    Abort, Begin, CheckpointName, Command, Complete, Detail, Disposition, Fence, Forget, Labels, Lookup,
-    OnLostLease, Policy, PositiveDuration, Record, Renew, Resolution, Resolve, SaveCheckpoint, Transition,
-    decide,
+    Abort, Begin, BeginOnStore, CheckpointName, Command, Complete, Detail, Disposition, Fence, Forget,
+    Labels, Lookup, OnLostLease, Policy, PositiveDuration, Record, Renew, Resolution, Resolve, Restored,
+    SaveCheckpoint, Timestamp, Transition, decide,
 };
 
 use crate::kinds::kinds;
@@ -110,11 +110,11 @@ impl Form for Resolve {
 }
 
 macro_rules! single_form {
-    ($($command:ident)+) => {
+    ($($command:ident $(<$lifetime:lifetime>)?)+) => {
         /// The commands that have no disposition and no resolution.
         pub(crate) const SINGLE_FORMS: &[&str] = &[$(stringify!($command)),+];
 
-        $(impl Form for $command {
+        $(impl Form for $command $(<$lifetime>)? {
             fn form(&self) -> &'static str {
                 stringify!($command)
             }
@@ -122,7 +122,7 @@ macro_rules! single_form {
     };
 }
 
-single_form! { Begin Complete Renew SaveCheckpoint Lookup Forget }
+single_form! { Begin BeginOnStore<'_> Complete Renew SaveCheckpoint Lookup Forget }
 
 /// By `b`, who made no attempt so far.
 fn begin() -> Begin {
@@ -200,6 +200,7 @@ fn positive(seconds: u32) -> PositiveDuration {
 pub(crate) fn commands() -> Vec<Vec<Row>> {
     vec![
         begins(),
+        begins_on_a_restored_store(),
         begins_again(),
         completes(),
         releases(),
@@ -256,6 +257,54 @@ fn begins() -> Vec<Row> {
         under(mark_unknown(), "Begin under mark_unknown", |_| begin(), words::begin),
         under(unbounded(), "Begin where attempts are not bounded any more", |_| begin(), words::begin),
         under(raised, "Begin where a fourth attempt is allowed by now", |_| begin(), words::begin),
+    ]
+}
+
+/// `command` changes a Begin by another attempt on a store that was restored 100 s ago from a backup of 200 s ago.
+fn on_store(name: &'static str, change: impl FnOnce(&mut Begin, &mut BeginOnStore<'_>)) -> Row {
+    let restored = Some(Restored { at: ago(100), backup_at: ago(200), until: ahead(9000) });
+    let mut sent = begin();
+    let asked = begin();
+    let mut command = BeginOnStore { begin: &asked, retry: false, restored };
+    change(&mut sent, &mut command);
+    let BeginOnStore { retry, restored, .. } = command;
+    let sent: &'static Begin = Box::leak(Box::new(sent));
+    row(name, move |_| BeginOnStore { begin: sent, retry, restored }, words::begin)
+}
+
+fn begins_on_a_restored_store() -> Vec<Row> {
+    // `longest_kept` of the policy: a lease, then unresolved_retention, then the hour of grace.
+    let over_by_policy = ago(100 + 9000 + 3600);
+    let first_sent = |moment: Timestamp| {
+        move |begin: &mut Begin, _: &mut BeginOnStore<'_>| begin.first_sent = Some(moment)
+    };
+    let marked = |at: Timestamp, until: Timestamp| {
+        move |_: &mut Begin, command: &mut BeginOnStore<'_>| {
+            command.retry = true;
+            command.restored = Some(Restored { at, backup_at: at, until });
+        }
+    };
+    vec![
+        on_store("BeginOnStore that was restored, as a first try", |_, _| {}),
+        on_store("BeginOnStore that was restored, as a retry", |_, command| command.retry = true),
+        on_store("BeginOnStore that was restored, first sent when it was", first_sent(ago(100))),
+        on_store(
+            "BeginOnStore that was restored, first sent 1 µs before",
+            first_sent(ago(100).minus(MICROSECOND)),
+        ),
+        on_store("BeginOnStore that was never restored, as a retry", |_, command| {
+            command.retry = true;
+            command.restored = None;
+        }),
+        on_store("BeginOnStore whose mark is over, as a retry", marked(over_by_policy, NOW)),
+        on_store(
+            "BeginOnStore whose mark is in force for 1 µs more, as a retry",
+            marked(over_by_policy, NOW.plus(MICROSECOND)),
+        ),
+        on_store(
+            "BeginOnStore whose mark is in force for 1 µs more by the policy, as a retry",
+            marked(over_by_policy.plus(MICROSECOND), NOW),
+        ),
     ]
 }
 

@@ -13,8 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use commands::{DISPOSITIONS, RESOLUTIONS, Row, SINGLE_FORMS, commands};
-use semel::domain::Record;
-use states::{RECORD_KINDS, record_kind, states};
+use semel::domain::{Record, Restored};
+use states::{NOW, RECORD_KINDS, ago, ahead, record_kind, states};
 use words::Scene;
 
 const TABLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/state_machine.txt");
@@ -72,7 +72,21 @@ fn actual() -> String {
             }
         }
     }
+    let mark = Restored { at: NOW, backup_at: ago(200), until: ahead(1000) };
+    let _ = writeln!(table, "\n== A restore, from a backup of -200s, its mark until +1000s");
+    let restored: Vec<_> = states.iter().map(|(_, before)| restored(before.as_ref(), mark)).collect();
+    by_outcome(
+        &mut table,
+        states.iter().zip(&restored).map(|((state, _), outcome)| (*state, outcome.as_str())),
+    );
     table
+}
+
+/// What a record of the backup is in the restored store.
+fn restored(before: Option<&Record>, mark: Restored) -> String {
+    let next = before.map(|record| mark.record(record.clone())).filter(|next| Some(next) != before);
+    let stored = words::stored(Scene { before, next: next.as_ref() });
+    stored.map_or_else(|| "as it was".to_owned(), |stored| format!("stored: {stored}"))
 }
 
 fn outcome(command: &Row, before: Option<&Record>) -> String {

@@ -6,7 +6,7 @@
 use std::sync::Mutex;
 
 use async_trait::async_trait;
-use semel::domain::{Key, Timestamp};
+use semel::domain::{Key, Restored, Timestamp};
 use semel::storage::memory::MemoryStore;
 use semel::storage::{Freshness, Page, Put, Scan, Store, StoreError, Versioned, Write};
 use tokio::sync::{oneshot, watch};
@@ -104,5 +104,9 @@ impl Store for CommittingStore {
 
     async fn ping(&self) -> Result<(), StoreError> {
         self.inner.ping().await
+    }
+
+    fn restored(&self) -> Option<Restored> {
+        self.inner.restored()
     }
 }

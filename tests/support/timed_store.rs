@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use semel::domain::{Key, Timestamp};
+use semel::domain::{Key, Restored, Timestamp};
 use semel::storage::{Freshness, Page, Put, Scan, Store, StoreError, Versioned, Write};
 
 /// How often, in percent, a conditional write goes wrong, and how.
@@ -108,5 +108,9 @@ impl Store for TimedStore {
 
     async fn ping(&self) -> Result<(), StoreError> {
         self.inner.ping().await
+    }
+
+    fn restored(&self) -> Option<Restored> {
+        self.inner.restored()
     }
 }

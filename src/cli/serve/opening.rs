@@ -20,6 +20,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 /// A store, and what is to be known of it.
 pub(super) struct Opened {
     pub(super) store: Arc<dyn Store>,
+    /// The same, where backups of it can be taken while it is used.
+    pub(super) embedded: Option<Arc<EmbeddedStore>>,
     /// The longest that it keeps a row, where it has such a bound.
     pub(super) longest_kept: Option<Duration>,
 }
@@ -29,7 +31,7 @@ pub(super) async fn open(settings: &StoreSettings) -> Result<Opened, Stopped> {
     match settings {
         StoreSettings::Memory => {
             warn!("records are in memory alone: they are gone when this process ends");
-            Ok(Opened { store: Arc::new(MemoryStore::new()), longest_kept: None })
+            Ok(Opened { store: Arc::new(MemoryStore::new()), embedded: None, longest_kept: None })
         }
         StoreSettings::Embedded(settings) => open_embedded(settings.clone()).await,
         StoreSettings::Scylla(settings) => open_scylla(settings).await,
@@ -41,7 +43,10 @@ async fn open_embedded(settings: embedded::Settings) -> Result<Opened, Stopped> 
     // Opening reads the journal, which blocks.
     let opened = tokio::task::spawn_blocking(move || EmbeddedStore::open(settings)).await;
     match opened.map_err(|error| cannot("open the store", &error))? {
-        Ok(store) => Ok(Opened { store: Arc::new(store), longest_kept: None }),
+        Ok(store) => {
+            let store = Arc::new(store);
+            Ok(Opened { store: store.clone(), embedded: Some(store), longest_kept: None })
+        }
         Err(error) => {
             error!(%error, directory, "cannot open the embedded store");
             Err(Stopped)
@@ -57,7 +62,7 @@ async fn open_scylla(settings: &scylla::Settings) -> Result<Opened, Stopped> {
         match ScyllaStore::connect(settings.clone(), Arc::new(SystemClock)).await {
             Ok(store) => {
                 let longest_kept = Some(store.longest_kept());
-                return Ok(Opened { store: Arc::new(store), longest_kept });
+                return Ok(Opened { store: Arc::new(store), embedded: None, longest_kept });
             }
             Err(error) if error.may_pass() => {
                 let next_try_in = format_duration(pause);

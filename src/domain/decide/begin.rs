@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::{Refusal, Transition, change, refuse, unchanged};
 use crate::domain::checkpoint::Checkpoints;
 use crate::domain::command::{
-    Begin, BeginAnswer, Command, Completed, InProgressAnswer, Previous, Started, UnresolvedAnswer,
+    Begin, BeginAnswer, BeginOnStore, Command, Completed, InProgressAnswer, Previous, Started,
+    UnresolvedAnswer,
 };
 use crate::domain::fence::Fence;
 use crate::domain::policy::Policy;
@@ -58,6 +59,23 @@ impl Command for Begin {
                 _ => self.start_after(kept, policy, now),
             },
         }
+    }
+}
+
+impl Command for BeginOnStore<'_> {
+    type Answer = BeginAnswer;
+
+    const REFUSAL_STOPS_OWNER: bool = Begin::REFUSAL_STOPS_OWNER;
+
+    fn decide(&self, record: Option<&Record>, policy: &Policy, now: Timestamp) -> Transition<BeginAnswer> {
+        let absent = record.and_then(|record| record.live(now)).is_none();
+        let lost = self.restored.is_some_and(|restored| {
+            restored.in_force(policy, now) && restored.may_have_lost(self.begin.first_sent, self.retry)
+        });
+        if absent && lost {
+            return refuse(Refusal::KeyExpired);
+        }
+        self.begin.decide(record, policy, now)
     }
 }
 

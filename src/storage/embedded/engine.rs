@@ -11,7 +11,7 @@ use std::time::Duration;
 use fjall::compaction::Leveled;
 use fjall::{
     AbstractTree, CompressionType, Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode,
-    UserKey, UserValue,
+    Readable, Snapshot, UserKey, UserValue,
 };
 
 use super::journal_check::{newest_journal, sync_directory};
@@ -48,6 +48,12 @@ pub(super) struct Engine {
     /// The number of the newest journal file whose name is durable.
     journal_file: AtomicU64,
 }
+
+/// Past every record's key, as none begins with 0xFF, and not past the mark.
+const PAST_RECORDS: &[u8] = &[0xff];
+
+/// The records of an engine as they were at one instant. It does not keep the engine open.
+pub(super) struct RecordsAt(Snapshot);
 
 /// What became of a batch.
 #[derive(Debug)]
@@ -162,6 +168,24 @@ impl Engine {
         after: Option<&[u8]>,
     ) -> impl Iterator<Item = Result<(UserKey, UserValue), String>> {
         range(&self.records, prefix, after).map(|entry| entry.into_inner().map_err(|error| describe(&error)))
+    }
+
+    /// Keeps the records as they are now.
+    pub(super) fn records_now(&self) -> RecordsAt {
+        RecordsAt(self.database.snapshot())
+    }
+
+    /// The records after `after` as they were then, in the order of their keys.
+    pub(super) fn records_at(
+        &self,
+        then: &RecordsAt,
+        after: Option<&[u8]>,
+    ) -> impl Iterator<Item = Result<(UserKey, UserValue), String>> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let range = (after.map_or(Unbounded, Excluded), Excluded(PAST_RECORDS));
+        then.0
+            .range::<&[u8], _>(&self.records, range)
+            .map(|entry| entry.into_inner().map_err(|error| describe(&error)))
     }
 
     /// The keys of the open records, likewise.

@@ -5,7 +5,8 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use uuid::Uuid;
-use xxhash_rust::xxh3::xxh3_64;
+
+use super::sealed_text;
 
 /// A random number that every batch of a store holds. Whoever writes records cannot know it, so no payload can pass
 /// for a batch. It never changes.
@@ -23,7 +24,7 @@ impl StoreId {
         let id = Uuid::new_v4();
         let text = format!("{}\nid {}\n", Self::FORMAT, id.simple());
         let mut file = File::create(directory.join(Self::FILE))?;
-        writeln!(file, "{text}check {:016x}", xxh3_64(text.as_bytes()))?;
+        file.write_all(sealed_text::seal(&text).as_bytes())?;
         file.sync_all()?;
         Ok(Self(id.into_bytes()))
     }
@@ -56,11 +57,8 @@ impl StoreId {
     }
 
     fn parse(text: &str) -> Option<Self> {
-        let (checked, check) = text.split_at_checked(text.find("check ")?)?;
-        let sum = u64::from_str_radix(check.strip_prefix("check ")?.trim_end(), 16).ok()?;
-        let id = checked.strip_prefix(Self::FORMAT)?.strip_prefix("\nid ")?.trim_end();
-        let id = Uuid::try_parse(id).ok()?;
-        (xxh3_64(checked.as_bytes()) == sum).then(|| Self(id.into_bytes()))
+        let id = sealed_text::open(text)?.strip_prefix(Self::FORMAT)?.strip_prefix("\nid ")?.trim_end();
+        Some(Self(Uuid::try_parse(id).ok()?.into_bytes()))
     }
 }
 
