@@ -509,6 +509,9 @@ fn a_file_is_never_half_a_backup() {
     let whole = directory.path().join("whole");
     let output = back_up(&whole);
     assert_eq!(exit(&output), 0, "{}", errors(&output));
+    // It holds what all tenants keep.
+    let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&whole).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
     let output = back_up(&whole);
     assert_eq!(exit(&output), 2, "{}", errors(&output));
     assert!(errors(&output).contains("is there already"), "{}", errors(&output));

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -70,8 +71,10 @@ fn into_file(directory: &OwnDirectory, to: &Path) -> Result<Contents, Failure> {
     let mut unfinished_name = name.to_owned();
     unfinished_name.push(".partial");
     let unfinished = to.with_file_name(unfinished_name);
-    let mut file =
-        File::options().write(true).create(true).truncate(false).open(&unfinished).map_err(failed)?;
+    // It holds the results of all tenants.
+    let mut options = File::options();
+    options.write(true).create(true).truncate(false).mode(0o600);
+    let mut file = options.open(&unfinished).map_err(failed)?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
