@@ -29,8 +29,17 @@ const RECLAIMED_AT_A_TIME: usize = 1000;
 pub struct Counts {
     /// Live records that are not completed; absent where the store does not list them.
     pub open: Option<u64>,
-    /// Live records that wait for a person.
-    pub unresolved: u64,
+    /// Live records that wait for a person, as nobody knows what became of them.
+    pub outcome_unknown: u64,
+    /// Live records that wait for a person, as their policy's attempts were all made.
+    pub attempts_exhausted: u64,
+}
+
+impl Counts {
+    /// Live records that wait for a person, for whatever reason.
+    pub const fn unresolved(&self) -> u64 {
+        self.outcome_unknown + self.attempts_exhausted
+    }
 }
 
 /// Looks after the store between calls.
@@ -112,7 +121,7 @@ impl Sweep {
     /// Counts the records of `scope`, and says which of them became unresolved.
     async fn count(&mut self, scope: Scope) -> Result<Counts, StoreError> {
         let rules = self.policies.current();
-        let (mut live, mut waiting) = (0, 0);
+        let (mut live, mut outcome_unknown, mut attempts_exhausted) = (0, 0, 0);
         let mut unresolved = HashSet::new();
         let mut recount = self.quotas.as_ref().map(|quotas| quotas.recount());
         let mut scan = Scan { scope, tenant: None, after: None, limit: ROWS_PER_PAGE };
@@ -127,7 +136,10 @@ impl Sweep {
                     recount.add(&key.tenant, policy);
                 }
                 if let Reading::Unresolved { reason, since } = kept.read(policy, now) {
-                    waiting += 1;
+                    match reason {
+                        UnresolvedReason::OutcomeUnknown => outcome_unknown += 1,
+                        UnresolvedReason::AttemptsExhausted => attempts_exhausted += 1,
+                    }
                     let named = (self.key_hash.name(key), kept.fence.get());
                     if !self.known.contains(&named) && !unresolved.contains(&named) {
                         say_unresolved(key, &named, kept.attempt, reason, since);
@@ -144,7 +156,7 @@ impl Sweep {
         if let Some((quotas, recount)) = self.quotas.as_ref().zip(recount) {
             quotas.recounted(recount);
         }
-        Ok(Counts { open: Some(live), unresolved: waiting })
+        Ok(Counts { open: Some(live), outcome_unknown, attempts_exhausted })
     }
 
     async fn reclaim(&mut self) -> Result<(), StoreError> {

@@ -277,7 +277,8 @@ async fn calls_to_the_store_are_timed_by_what_became_of_them() {
 
 #[tokio::test]
 async fn keys_are_counted_by_the_sweep_and_only_where_the_store_lists_them() {
-    let policy = Policy { on_lost_lease: OnLostLease::MarkUnknown, ..Policy::default() };
+    let policy = Policy { on_lost_lease: OnLostLease::MarkUnknown, max_attempts: 1, ..Policy::default() };
+    let unresolved = |reason: &str| format!(r#"semel_unresolved_keys{{reason="{reason}"}}"#);
     for lists_open in [true, false] {
         let store = ScriptedStore::new();
         let server = serve(store.clone(), policy.clone()).await;
@@ -287,19 +288,24 @@ async fn keys_are_counted_by_the_sweep_and_only_where_the_store_lists_them() {
         }
         let owner = started(client.begin(begin("d", 1)).await.unwrap());
         client.abort(abort("d", 1, owner.fence, Disposition::OutcomeUnknown)).await.unwrap();
+        for name in ["e", "f"] {
+            let owner = started(client.begin(begin(name, 1)).await.unwrap());
+            client.abort(abort(name, 1, owner.fence, Disposition::Release)).await.unwrap();
+        }
         let mut sweep =
             Sweep::new(store.clone(), server.policies.clone(), server.clock.clone(), KeyHash::new(b"test"));
         server.telemetry.metrics().unwrap().show_counts(&sweep.counts());
         let before = samples(&server).await;
         assert_eq!(before.find("semel_open_keys"), None, "not counted yet is not 0");
-        assert_eq!(before.find("semel_unresolved_keys"), None);
+        assert_eq!(before.find(&unresolved("outcome_unknown")), None);
         if !lists_open {
             store.play(Script::ListUnresolved);
         }
         sweep.once().await.unwrap();
         let after = samples(&server).await;
-        assert_eq!(after.find("semel_open_keys"), lists_open.then_some(4), "what cannot be counted is not 0");
-        assert_eq!(after.of("semel_unresolved_keys"), 1);
+        assert_eq!(after.find("semel_open_keys"), lists_open.then_some(6), "what cannot be counted is not 0");
+        assert_eq!(after.of(&unresolved("outcome_unknown")), 1);
+        assert_eq!(after.of(&unresolved("attempts_exhausted")), 2);
     }
 }
 

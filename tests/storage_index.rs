@@ -105,7 +105,7 @@ async fn check_list_and_sweep(store: Arc<EmbeddedStore>, expected: &BTreeSet<Str
     let mut sweep = Sweep::new(store.clone(), policies, Arc::new(Then), KeyHash::new(b"test"));
     let counts = sweep.counts();
     sweep.once().await.expect("it sweeps");
-    assert_eq!(counts.borrow().map(|counts| counts.unresolved), Some(open), "{when}");
+    assert_eq!(counts.borrow().map(|counts| counts.unresolved()), Some(open), "{when}");
     touched("sweep", before);
 }
 

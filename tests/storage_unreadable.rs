@@ -139,7 +139,7 @@ async fn scans_list_and_the_sweep_step_over_it() {
     let mut sweep = Sweep::new(store.clone(), policies, Arc::new(Then), KeyHash::new(b"test"));
     let counts = sweep.counts();
     sweep.once().await.expect("it sweeps");
-    assert_eq!(counts.borrow().map(|counts| counts.unresolved), Some(readable() as u64));
+    assert_eq!(counts.borrow().map(|counts| counts.unresolved()), Some(readable() as u64));
 
     let text = log.text();
     assert!(text.contains("cannot be read are left out of a scan"), "{text}");

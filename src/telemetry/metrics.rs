@@ -6,9 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use opentelemetry::KeyValue;
-use opentelemetry::metrics::{
-    BoundCounter, BoundHistogram, Counter, Histogram, Meter, MeterProvider as _, ObservableGauge,
-};
+use opentelemetry::metrics::{BoundCounter, BoundHistogram, Counter, Histogram, Meter, MeterProvider as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkError;
 use opentelemetry_sdk::metrics::{Instrument, SdkMeterProvider, Stream};
@@ -124,27 +122,29 @@ impl Metrics {
     /// Shows the last sweep's counts. What it could not count has no value.
     pub fn show_counts(&self, counts: &watch::Receiver<Option<Counts>>) {
         let meter = self.provider.meter("semel");
-        let gauge =
-            |name: &'static str, description, read: fn(Counts) -> Option<u64>| -> ObservableGauge<u64> {
-                let counts = counts.clone();
-                meter
-                    .u64_observable_gauge(name)
-                    .with_description(description)
-                    .with_callback(move |gauge| {
-                        if let Some(count) = counts.borrow().and_then(read) {
-                            gauge.observe(count, &[]);
-                        }
-                    })
-                    .build()
-            };
-        gauge("semel.open_keys", "Keys that are not completed, of all servers on the store", |counts| {
-            counts.open
-        });
-        gauge(
-            "semel.unresolved_keys",
-            "Keys that wait for an operator, of all servers on the store",
-            |counts| Some(counts.unresolved),
-        );
+        let open = counts.clone();
+        meter
+            .u64_observable_gauge("semel.open_keys")
+            .with_description("Keys that are not completed, of all servers on the store")
+            .with_callback(move |gauge| {
+                if let Some(count) = open.borrow().and_then(|counts| counts.open) {
+                    gauge.observe(count, &[]);
+                }
+            })
+            .build();
+        let unresolved = counts.clone();
+        let [unknown, exhausted] =
+            ["outcome_unknown", "attempts_exhausted"].map(|reason| [KeyValue::new("reason", reason)]);
+        meter
+            .u64_observable_gauge("semel.unresolved_keys")
+            .with_description("Keys that wait for an operator, of all servers on the store, by the reason")
+            .with_callback(move |gauge| {
+                if let Some(counts) = *unresolved.borrow() {
+                    gauge.observe(counts.outcome_unknown, &unknown);
+                    gauge.observe(counts.attempts_exhausted, &exhausted);
+                }
+            })
+            .build();
     }
 
     /// Shows how much of their quotas tenants had used at the last sweep: those that used most, as many as have labels,

@@ -49,13 +49,13 @@ pub(crate) fn what_a_dead_server_began_is_found(cluster: &mut Cluster, runtime: 
         // As late as a sweep can come that does not see it yet: nothing is over when the lease and the allowance are.
         clock.advance(lease_length + mark_unknown().clock_skew_allowance);
         sweep.once().await.expect("it sweeps");
-        assert_eq!(*counts.borrow(), Some(Counts { open: None, unresolved: 0 }));
+        assert_eq!(*counts.borrow(), Some(Counts::default()));
         assert!(!log.text().contains("unresolved"), "{}", log.text());
         clock.advance(INTERVAL);
         sweep.once().await.expect("it sweeps");
         drop(guard);
         assert!(INTERVAL < Duration::from_secs(90), "with the time that a sweep takes");
-        assert_eq!(*counts.borrow(), Some(Counts { open: None, unresolved: keys }), "counted");
+        assert_eq!(*counts.borrow(), Some(Counts { outcome_unknown: keys, ..Counts::default() }), "counted");
 
         let text = log.text();
         let listed = list(&other).await;
