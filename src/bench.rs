@@ -15,6 +15,7 @@ mod plan;
 mod pool;
 mod report;
 mod run;
+mod servers;
 mod workload;
 
 pub use checker::{Violation, ViolationKind};
@@ -25,3 +26,4 @@ pub use phases::{Begun, Phases};
 pub use plan::{Amount, Plan};
 pub use report::{Duplicates, OpenLoop, Progress, Report};
 pub use run::{RunError, run};
+pub use servers::Servers;

@@ -89,8 +89,9 @@ async fn measure(cluster: &Cluster, warm_up: u64, rounds: u64, calls: u64, concu
             seed: rand::random(),
             ..Plan::default()
         };
-        servers
-            .push(Phases::connect(&Endpoint::from_shared(program.url.clone()).unwrap(), plan).await.unwrap());
+        servers.push(
+            Phases::connect(&Endpoint::from_shared(program.url.clone()).unwrap().into(), plan).await.unwrap(),
+        );
     }
     let driver = Driver::like(&servers[0], cluster, KEYSPACE, concurrency).await;
     let node = u32::try_from(cluster.pid(0).as_raw()).unwrap();

@@ -8,6 +8,7 @@ use super::meter::Latency;
 use super::phases::Phases;
 use super::plan::Plan;
 use super::run::RunError;
+use super::servers::Servers;
 
 /// How much to compare.
 #[derive(Clone, Copy, Debug)]
@@ -58,14 +59,14 @@ pub struct Comparison {
 
 /// Alternates no-ops, Begins and Completes. Of `plan`, its shares, amount and rate do not count.
 pub async fn compare(
-    server: &Endpoint,
+    servers: &Servers,
     noop: &Endpoint,
     plan: &Plan,
     of: ComparisonPlan,
 ) -> Result<Comparison, RunError> {
     let plan = Plan { key_prefix: format!("{}-compared", plan.key_prefix), ..plan.clone() };
-    let noop = Phases::connect(noop, plan.clone()).await?;
-    let calls = Phases::connect(server, plan.clone()).await?;
+    let noop = Phases::connect(&noop.clone().into(), plan.clone()).await?;
+    let calls = Phases::connect(servers, plan.clone()).await?;
     let mut rounds = Vec::with_capacity(of.rounds);
     for round in 0..=of.rounds as u64 {
         let keys = round * of.calls..(round + 1) * of.calls;

@@ -98,6 +98,8 @@ pub struct Answers {
     pub renewed: u64,
     /// Calls that ended with an error.
     pub failed: u64,
+    /// How often a call went to another server because its connection broke: neither an answer nor an error.
+    pub resent: u64,
 }
 
 impl Answers {

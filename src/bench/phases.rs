@@ -7,13 +7,13 @@ use std::time::Instant;
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Endpoint;
 
 use super::checker::{Grant, Violation};
 use super::meter::Latency;
 use super::plan::Plan;
 use super::pool::Target;
 use super::run::{Client, Run, RunError};
+use super::servers::Servers;
 
 /// A server under as many callers as the plan has in flight, who do the same thing until a phase is over.
 #[derive(Debug)]
@@ -32,9 +32,9 @@ pub struct Begun {
 
 impl Phases {
     /// Connects. Of `plan`, the shares, the amount and the rate do not count.
-    pub async fn connect(server: &Endpoint, plan: Plan) -> Result<Self, RunError> {
+    pub async fn connect(servers: &Servers, plan: Plan) -> Result<Self, RunError> {
         let plan = Plan { rate: None, ..plan };
-        let (clients, run) = Run::prepare(server, plan, CancellationToken::new()).await?;
+        let (clients, run) = Run::prepare(servers, plan, CancellationToken::new()).await?;
         Ok(Self { clients, run: Arc::new(run) })
     }
 
@@ -44,7 +44,7 @@ impl Phases {
         let next = Arc::new(AtomicU64::new(keys.start));
         let mut callers = JoinSet::new();
         let start = Instant::now();
-        for mut client in self.callers() {
+        for client in self.callers() {
             let (run, next) = (self.run.clone(), next.clone());
             callers.spawn(async move {
                 let mut granted = Vec::new();
@@ -55,7 +55,7 @@ impl Phases {
                     }
                     let target = Target::Fresh(key);
                     run.enter(&target);
-                    match run.begin(&mut client, &target, run.new_nonce(), Instant::now()).await {
+                    match run.begin(&client, &target, run.new_nonce(), Instant::now()).await {
                         Some(grant) => granted.push((key, grant)),
                         None => run.leave(&target),
                     }
@@ -72,13 +72,13 @@ impl Phases {
         let granted = Arc::new(Mutex::new(begun.granted));
         let mut callers = JoinSet::new();
         let start = Instant::now();
-        for mut client in self.callers() {
+        for client in self.callers() {
             let (run, granted) = (self.run.clone(), granted.clone());
             callers.spawn(async move {
                 loop {
                     let next = granted.lock().unwrap_or_else(PoisonError::into_inner).pop();
                     let Some((key, grant)) = next else { return };
-                    run.complete(&mut client, key, &grant).await;
+                    run.complete(&client, key, &grant).await;
                     run.leave(&Target::Fresh(key));
                 }
             });

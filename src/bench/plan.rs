@@ -22,7 +22,7 @@ pub struct Plan {
     pub rate: Option<f64>,
     /// How many callers are served at a time, at most.
     pub concurrency: usize,
-    /// Over how many connections they are spread.
+    /// Over how many connections they are spread, to each server.
     pub connections: usize,
     /// The share of callers who begin a key that another has begun.
     pub duplicates: f64,

@@ -90,7 +90,7 @@ pub struct OpenLoop {
 /// What a run found.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// Against whom.
+    /// Against whom; several servers are parted by commas.
     pub server: String,
     /// With which seed.
     pub seed: u64,
@@ -248,7 +248,7 @@ impl fmt::Display for Report {
         let answers = &self.answers;
         writeln!(
             f,
-            "answers      started {}, replayed {}, in progress {}, unresolved {}; completed {}, aborted {}, renewed {}; errors {}; leases lost {}",
+            "answers      started {}, replayed {}, in progress {}, unresolved {}; completed {}, aborted {}, renewed {}; errors {}; resent {}; leases lost {}",
             answers.started,
             answers.replayed,
             answers.in_progress,
@@ -257,6 +257,7 @@ impl fmt::Display for Report {
             answers.aborted,
             answers.renewed,
             answers.failed,
+            answers.resent,
             self.leases_lost
         )?;
         write_latencies(f, &self.latencies)?;

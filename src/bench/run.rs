@@ -4,10 +4,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use futures_util::future::join_all;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 use tonic_types::StatusExt;
 
@@ -17,6 +16,7 @@ use super::pace::Pace;
 use super::plan::{Amount, Plan};
 use super::pool::{Pool, Target};
 use super::report::{Progress, Report};
+use super::servers::{Answer, Servers};
 use super::workload::Workload;
 use crate::proto;
 use crate::proto::begin_response::Decision;
@@ -41,14 +41,14 @@ pub enum RunError {
     },
 }
 
-/// Runs `plan` against `server` until it is done or `stop` is cancelled; tells of its progress each second.
+/// Runs `plan` against `servers` until it is done or `stop` is cancelled; tells of its progress each second.
 pub async fn run(
-    server: &Endpoint,
+    servers: &Servers,
     plan: Plan,
     stop: CancellationToken,
     mut tell: impl FnMut(&Progress),
 ) -> Result<Report, RunError> {
-    let (clients, run) = Run::prepare(server, plan, stop).await?;
+    let (clients, run) = Run::prepare(servers, plan, stop).await?;
     let run = Arc::new(run);
     let mut callers = JoinSet::new();
     for place in 0..run.plan().concurrency {
@@ -73,12 +73,13 @@ pub async fn run(
             }
         }
     }
-    Ok(run.report(server))
+    Ok(run.report())
 }
 
 /// Everything that the callers of one run share.
 #[derive(Debug)]
 pub(super) struct Run {
+    servers: Servers,
     workload: Arc<Workload>,
     book: Mutex<Book>,
     meter: Meter,
@@ -100,7 +101,7 @@ pub(super) type Client = IdempotencyServiceClient<Channel>;
 impl Run {
     /// Connects, and begins to count time.
     pub(super) async fn prepare(
-        server: &Endpoint,
+        servers: &Servers,
         plan: Plan,
         stop: CancellationToken,
     ) -> Result<(Vec<Client>, Self), RunError> {
@@ -108,12 +109,8 @@ impl Run {
         if !problems.is_empty() {
             return Err(RunError::Plan(problems));
         }
-        let connections = join_all((0..plan.connections).map(|_| server.connect())).await;
-        let clients: Vec<Client> = connections
-            .into_iter()
-            .map(|connection| connection.map(Client::new))
-            .collect::<Result<_, _>>()
-            .map_err(|error| RunError::Connect { server: server.uri().to_string(), cause: causes(&error) })?;
+        let channels = servers.connect(plan.connections).await?;
+        let clients = channels.into_iter().map(Client::new).collect();
         let workload = Arc::new(Workload::new(plan));
         let plan = workload.plan();
         let most_fresh = match plan.amount {
@@ -124,6 +121,7 @@ impl Run {
         let pool = Pool::new(plan.duplicates, plan.concurrent, plan.skew, most_fresh, workload.pool_dice());
         let checker = Checker::new(workload.clone(), start);
         let run = Self {
+            servers: servers.clone(),
             book: Mutex::new(Book { pool, checker }),
             meter: Meter::new(),
             nonces: AtomicU64::new(0),
@@ -153,11 +151,11 @@ impl Run {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn report(&self, server: &Endpoint) -> Report {
+    fn report(&self) -> Report {
         let book = self.book();
         let measured = self.meter.measured();
         Report::new(
-            server.uri().to_string(),
+            self.servers.to_string(),
             self.plan(),
             self.start.elapsed(),
             book.pool.drawn(),
@@ -167,7 +165,7 @@ impl Run {
     }
 
     /// Serves one caller after the other until no more come.
-    async fn serve_callers(&self, mut client: Client) {
+    async fn serve_callers(&self, client: Client) {
         loop {
             let due = match &self.pace {
                 None => None,
@@ -193,7 +191,7 @@ impl Run {
                 book.checker.enter(&target);
                 target
             };
-            self.serve(&mut client, &target, due.unwrap_or_else(Instant::now)).await;
+            self.serve(&client, &target, due.unwrap_or_else(Instant::now)).await;
             let mut book = self.book();
             if book.checker.leave(&target) {
                 book.pool.abandon(target.key());
@@ -220,7 +218,7 @@ impl Run {
     }
 
     /// One caller, from its first Begin to its last answer.
-    async fn serve(&self, client: &mut Client, target: &Target, due: Instant) {
+    async fn serve(&self, client: &Client, target: &Target, due: Instant) {
         let mut nonce = self.new_nonce();
         let manner = self.workload.manner(nonce);
         let Some(mut grant) = self.begin(client, target, nonce, due).await else { return };
@@ -268,15 +266,17 @@ impl Run {
     /// Sends Begin; gives what was granted when it was told Started. Its latency counts from `due`.
     pub(super) async fn begin(
         &self,
-        client: &mut Client,
+        client: &Client,
         target: &Target,
         nonce: u64,
         due: Instant,
     ) -> Option<Grant> {
         let key = target.key();
-        let request = self.timed(self.workload.begin(key, nonce));
+        let request = self.workload.begin(key, nonce);
         let sent = Instant::now();
-        let answer = client.begin(request).await.map(Response::into_inner);
+        let (answer, _) = self
+            .send(client, request, |mut client, request| async move { client.begin(request).await })
+            .await;
         let span = Span { sent, received: Instant::now() };
         let response = self.answered("Begin", key, answer)?;
         let took = span.received.duration_since(due);
@@ -317,17 +317,19 @@ impl Run {
     }
 
     /// Sends Complete; gives the key as it must be replayed from now on.
-    pub(super) async fn complete(&self, client: &mut Client, key: u64, grant: &Grant) -> Option<Settled> {
-        let request = self.timed(self.workload.complete(key, grant.nonce, grant.fence));
+    pub(super) async fn complete(&self, client: &Client, key: u64, grant: &Grant) -> Option<Settled> {
+        let request = self.workload.complete(key, grant.nonce, grant.fence);
         let sent = Instant::now();
         self.book().checker.releasing(key, grant.nonce, true, sent);
-        let answer = client.complete(request).await.map(Response::into_inner);
+        let (answer, resent) = self
+            .send(client, request, |mut client, request| async move { client.complete(request).await })
+            .await;
         let span = Span { sent, received: Instant::now() };
         let response = self.owner_answered("Complete", key, grant.nonce, span, answer)?;
         self.count(Operation::Complete, span, |answers| &mut answers.completed);
         let mut book = self.book();
         let kept = length_between(response.completed_at, response.expires_at);
-        if response.repeated_call {
+        if response.repeated_call && !resent {
             let details = "Complete was called a repeated call, though it was sent once".to_owned();
             book.checker.malformed(key, details);
         }
@@ -338,11 +340,13 @@ impl Run {
     }
 
     /// Sends Abort; true when it was acknowledged.
-    async fn abort(&self, client: &mut Client, key: u64, grant: &Grant) -> bool {
-        let request = self.timed(self.workload.abort(key, grant.nonce, grant.fence));
+    async fn abort(&self, client: &Client, key: u64, grant: &Grant) -> bool {
+        let request = self.workload.abort(key, grant.nonce, grant.fence);
         let sent = Instant::now();
         self.book().checker.releasing(key, grant.nonce, false, sent);
-        let answer = client.abort(request).await.map(Response::into_inner);
+        let (answer, _) = self
+            .send(client, request, |mut client, request| async move { client.abort(request).await })
+            .await;
         let span = Span { sent, received: Instant::now() };
         if self.owner_answered("Abort", key, grant.nonce, span, answer).is_none() {
             return false;
@@ -352,10 +356,12 @@ impl Run {
         true
     }
 
-    async fn renew(&self, client: &mut Client, key: u64, grant: &Grant) {
-        let request = self.timed(self.workload.renew(key, grant.nonce, grant.fence));
+    async fn renew(&self, client: &Client, key: u64, grant: &Grant) {
+        let request = self.workload.renew(key, grant.nonce, grant.fence);
         let sent = Instant::now();
-        let answer = client.renew(request).await.map(Response::into_inner);
+        let (answer, _) = self
+            .send(client, request, |mut client, request| async move { client.renew(request).await })
+            .await;
         let span = Span { sent, received: Instant::now() };
         let Some(response) = self.owner_answered("Renew", key, grant.nonce, span, answer) else { return };
         self.count(Operation::Renew, span, |answers| &mut answers.renewed);
@@ -429,10 +435,20 @@ impl Run {
         measured.record(operation, span.received.duration_since(span.sent));
     }
 
-    fn timed<T>(&self, message: T) -> Request<T> {
-        let mut request = Request::new(message);
-        request.set_timeout(self.plan().timeout);
-        request
+    /// Sends `message` within the plan's time; gives the answer, and whether it was sent more than once.
+    async fn send<M: Clone, A, F>(
+        &self,
+        client: &Client,
+        message: M,
+        send: impl Fn(Client, Request<M>) -> F,
+    ) -> (Result<A, Status>, bool)
+    where
+        F: Future<Output = Result<Response<A>, Status>>,
+    {
+        let send = |request| send(client.clone(), request);
+        let Answer { answer, resent } = self.servers.send(message, self.plan().timeout, send).await;
+        self.meter.measured().answers.resent += resent;
+        (answer, resent > 0)
     }
 }
 
@@ -480,16 +496,6 @@ fn reason(status: &Status) -> Option<String> {
 fn describe(status: &Status) -> String {
     let reason = reason(status).unwrap_or_else(|| "no reason given".to_owned());
     format!("{:?} ({reason}): {}", status.code(), status.message())
-}
-
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text = format!("{text}: {inner}");
-        cause = inner.source();
-    }
-    text
 }
 
 #[cfg(test)]

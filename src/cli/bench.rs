@@ -12,7 +12,7 @@ use tonic::transport::Endpoint;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::output::write_out;
-use crate::bench::{self, Amount, ComparisonPlan, NoopProcess, Plan, Progress, Report, RunError};
+use crate::bench::{self, Amount, ComparisonPlan, NoopProcess, Plan, Progress, Report, RunError, Servers};
 use crate::config::{parse_duration, parse_size};
 
 /// Load on a server, checked against what it promises.
@@ -34,9 +34,16 @@ enum Role {
 
 #[derive(Debug, Args)]
 struct Load {
-    /// The server's address
-    #[arg(long, env = "SEMEL_SERVER", value_name = "URL", default_value = "http://127.0.0.1:7400")]
-    server: String,
+    /// The server's address; given again, or parted by commas, those of several servers on one store. Calls are
+    /// spread over them, and one whose connection broke is sent again to another
+    #[arg(
+        long = "server",
+        env = "SEMEL_SERVER",
+        value_name = "URL",
+        value_delimiter = ',',
+        default_value = "http://127.0.0.1:7400"
+    )]
+    servers: Vec<String>,
     /// Whose keys to make
     #[arg(long, env = "SEMEL_TENANT", default_value = "default")]
     tenant: String,
@@ -149,10 +156,7 @@ impl Bench {
 
 impl Load {
     async fn run(self) -> Result<Exit, Failure> {
-        let server =
-            if self.server.contains("://") { self.server.clone() } else { format!("http://{}", self.server) };
-        let endpoint = Endpoint::from_shared(server.clone())
-            .map_err(|error| Failure::Usage(format!("--server {server} is no address: {error}")))?;
+        let servers = self.servers()?;
         let plan = self.plan();
         let stop = CancellationToken::new();
         let stopper = stop.clone();
@@ -162,15 +166,26 @@ impl Load {
             }
         });
         let mut line = ProgressLine::new(self.progress);
-        let report = bench::run(&endpoint, plan.clone(), stop, |progress| line.show(progress)).await;
+        let report = bench::run(&servers, plan.clone(), stop, |progress| line.show(progress)).await;
         line.end();
         interrupt.abort();
         let mut report = report.map_err(|error| failure(error, self.timeout))?;
         if self.compare_noop && report.passed() {
-            report.comparison = Some(self.compare(&endpoint, &plan).await?);
+            report.comparison = Some(self.compare(&servers, &plan).await?);
         }
         self.print(&report)?;
         Ok(if report.passed() { Exit::DONE } else { Exit::VIOLATED })
+    }
+
+    fn servers(&self) -> Result<Servers, Failure> {
+        let endpoint = |server: &String| {
+            let url = if server.contains("://") { server.clone() } else { format!("http://{server}") };
+            Endpoint::from_shared(url)
+                .map_err(|error| Failure::Usage(format!("--server {server} is no address: {error}")))
+        };
+        let mut servers = self.servers.iter().map(endpoint).collect::<Result<Vec<_>, _>>()?.into_iter();
+        let first = servers.next().ok_or_else(|| Failure::Usage("--server names no server".to_owned()))?;
+        Ok(Servers::new(first, servers.collect()))
     }
 
     fn plan(&self) -> Plan {
@@ -200,12 +215,12 @@ impl Load {
         }
     }
 
-    async fn compare(&self, server: &Endpoint, plan: &Plan) -> Result<bench::Comparison, Failure> {
+    async fn compare(&self, servers: &Servers, plan: &Plan) -> Result<bench::Comparison, Failure> {
         let no_process = |error| Failure::Local(format!("cannot start the no-op server: {error}"));
         let program = std::env::current_exe().map_err(no_process)?;
         let noop = NoopProcess::start(&program).await.map_err(no_process)?;
         let of = ComparisonPlan { rounds: self.compare_rounds.max(1), calls: self.compare_calls.max(1) };
-        bench::compare(server, &noop.endpoint, plan, of).await.map_err(|error| failure(error, self.timeout))
+        bench::compare(servers, &noop.endpoint, plan, of).await.map_err(|error| failure(error, self.timeout))
     }
 
     fn print(&self, report: &Report) -> Result<(), Failure> {
