@@ -35,6 +35,7 @@ mod program;
 mod races;
 #[path = "../support/raw.rs"]
 mod raw;
+mod rolling;
 mod rows;
 mod schemas;
 mod secured;
@@ -84,6 +85,7 @@ const TESTS: &[Test] = &[
     test!(One, listing::a_scan_misses_nothing_that_is_taken_over),
     test!(One, copying::records_move_there_and_back),
     test!(One, serving::servers_share_what_schema_apply_made),
+    test!(One, rolling::servers_restart_in_turn_under_load),
     test!(OneToKill, serving::a_server_waits_for_its_database_and_follows_it),
     test!(Three, nodes::chained_writes_survive_the_death_of_a_node),
     test!(Three, nodes::one_replica_among_three_nodes_is_warned_of),

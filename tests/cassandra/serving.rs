@@ -13,7 +13,7 @@ use crate::program::{Heard, Program, errors, send, text, wait_until};
 use crate::support;
 
 /// A keyspace that is not there yet.
-fn keyspace() -> String {
+pub(crate) fn keyspace() -> String {
     format!("k{}", Uuid::new_v4().simple())
 }
 
@@ -28,14 +28,14 @@ fn on(cluster: &Cluster, keyspace: &str, arguments: &[&str]) -> Command {
     command
 }
 
-fn schema(cluster: &Cluster, keyspace: &str, arguments: &[&str]) -> (Output, Value) {
+pub(crate) fn schema(cluster: &Cluster, keyspace: &str, arguments: &[&str]) -> (Output, Value) {
     let mut command = on(cluster, keyspace, &[&["schema"], arguments].concat());
     let output = command.args(["--output", "json"]).output().expect("semel starts");
     let told = serde_json::from_slice(&output.stdout).expect("JSON");
     (output, told)
 }
 
-fn serve(cluster: &Cluster, keyspace: &str) -> Command {
+pub(crate) fn serve(cluster: &Cluster, keyspace: &str) -> Command {
     on(
         cluster,
         keyspace,
@@ -179,7 +179,7 @@ pub(crate) fn a_server_waits_for_its_database_and_follows_it(cluster: &mut Clust
 }
 
 /// What an HTTP port answers.
-fn get(address: std::net::SocketAddr, path: &str) -> String {
+pub(crate) fn get(address: std::net::SocketAddr, path: &str) -> String {
     use std::io::{Read, Write};
     let mut stream = std::net::TcpStream::connect(address).expect("it listens");
     write!(stream, "GET {path} HTTP/1.1\r\nhost: semel\r\nconnection: close\r\n\r\n").expect("it is written");
