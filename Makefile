@@ -19,7 +19,7 @@ run: ## Builds, and serves on the embedded store in ./data (or DATA_DIR).
 	@exec target/release/semel serve --data-dir '$(DATA_DIR)'
 
 test: ## The small form of everything that needs no database, from a fresh clone; installs what it needs.
-	@tools/prove small core
+	@tools/prove small core operate
 
 test-cassandra: ## The small form of what needs one: real Apache Cassandra, one node and three, 3 GiB of memory.
 	@tools/prove small cassandra
