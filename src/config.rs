@@ -24,7 +24,7 @@ use self::toml_lines::Source;
 use crate::coordinator;
 use crate::domain::PolicyRules;
 use crate::server::Limits;
-use crate::storage::{embedded, scylla};
+use crate::storage::{StoreName, embedded, memory, scylla};
 use crate::telemetry;
 
 pub use policy_file::parse_policy;
@@ -58,6 +58,17 @@ pub enum StoreSettings {
     Scylla(Box<scylla::Settings>),
     /// In memory alone.
     Memory,
+}
+
+impl StoreSettings {
+    /// How the store is named in traces.
+    pub fn name(&self) -> StoreName {
+        match self {
+            Self::Embedded(_) => embedded::NAME,
+            Self::Scylla(settings) => settings.name(),
+            Self::Memory => memory::NAME,
+        }
+    }
 }
 
 /// How log lines look.

@@ -54,6 +54,24 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     }
 }
 
+/// How a store is named in traces, by OpenTelemetry's conventions for databases.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreName {
+    /// `db.system.name`.
+    pub system: &'static str,
+    /// `db.namespace`: the keyspace, where there is one.
+    pub namespace: Option<String>,
+    /// `db.collection.name`.
+    pub collection: &'static str,
+}
+
+impl StoreName {
+    /// A store that is a part of the server.
+    pub const fn of_own(system: &'static str) -> Self {
+        Self { system, namespace: None, collection: "record" }
+    }
+}
+
 /// Names one logical write, however often it is sent; the version of the record that it made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct WriteId(pub Uuid);

@@ -16,10 +16,10 @@ use semel::domain::{OnLostLease, Policy, PolicyRules, Reason};
 use semel::proto;
 use semel::proto::abort_request::Disposition;
 use semel::storage::Store;
-use semel::storage::memory::MemoryStore;
+use semel::storage::memory::{self, MemoryStore};
 use semel::storage::metered::Metered;
 use semel::sweep::Sweep;
-use semel::telemetry::{KeyHash, LabelBounds, Settings, Telemetry, Word};
+use semel::telemetry::{KeyHash, LabelBounds, Names, Settings, Telemetry, Word};
 use support::samples::Samples;
 use support::scripted_store::{Script, ScriptedStore};
 use support::server::*;
@@ -31,8 +31,12 @@ fn decisions(word: &str) -> String {
     format!(r#"semel_decisions_total{{decision="{word}",{PAIR}}}"#)
 }
 
+fn names() -> Names {
+    Names { key_hash: KeyHash::new(b"test"), store: memory::NAME }
+}
+
 fn telemetry() -> Arc<Telemetry> {
-    Arc::new(Telemetry::start(&Settings::default()).unwrap())
+    Arc::new(Telemetry::start(&Settings::default(), names(), TestClock::new()).unwrap())
 }
 
 async fn serve(store: Arc<dyn Store>, policy: Policy) -> RunningServer {
@@ -213,7 +217,9 @@ async fn held_begins_are_timed_and_others_are_not() {
 #[tokio::test]
 async fn callers_cannot_make_up_labels_without_end() {
     let labels = LabelBounds { pairs: 3, endpoints: 2 };
-    let telemetry = Arc::new(Telemetry::start(&Settings { labels }).unwrap());
+    let telemetry = Arc::new(
+        Telemetry::start(&Settings { labels, ..Settings::default() }, names(), TestClock::new()).unwrap(),
+    );
     let server = Start { telemetry, ..Start::default() }.serve().await;
     let mut client = server.client().await;
     for (tenant, endpoints) in [("greedy", 50), ("b", 1), ("c", 50)] {

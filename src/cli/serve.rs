@@ -27,7 +27,7 @@ use crate::quotas::Quotas;
 use crate::server::{Listeners, Server, say_it_starts};
 use crate::storage::metered::Metered;
 use crate::sweep::Sweep;
-use crate::telemetry::{KeyHash, Telemetry};
+use crate::telemetry::{KeyHash, Names, Telemetry};
 
 /// Run the server
 #[derive(Debug, Args)]
@@ -96,8 +96,15 @@ async fn serve(loaded: Loaded) -> Result<End, Stopped> {
             .local_addr()
             .map_err(|error| cannot("tell the operations port", &error))?,
     };
-    let telemetry =
-        Arc::new(Telemetry::start(&config.telemetry).map_err(|error| cannot("start telemetry", &error))?);
+    let secret = config
+        .key_hash_secret
+        .as_ref()
+        .map_or_else(|| rand::random::<[u8; 32]>().to_vec(), |secret| secret.as_bytes().to_vec());
+    let key_hash = KeyHash::new(&secret);
+    let clock = Arc::new(SystemClock);
+    let names = Names { key_hash: key_hash.clone(), store: config.store.name() };
+    let telemetry = Telemetry::start(&config.telemetry, names, clock.clone());
+    let telemetry = Arc::new(telemetry.map_err(|error| cannot("start telemetry", &error))?);
     let reload = Arc::new(Notify::new());
     let has_policy = config.policy.is_some();
     let opened = tokio::select! {
@@ -115,19 +122,13 @@ async fn serve(loaded: Loaded) -> Result<End, Stopped> {
     }
     let store = Arc::new(Metered::telling(store, telemetry.clone()));
     let policies = Arc::new(Policies::new(loaded.policies));
-    let clock = Arc::new(SystemClock);
     let quotas = Arc::new(Quotas::new(policies.clone()));
     let settings = coordinator::Settings { observer: Some(quotas.clone()), ..config.coordinator.clone() };
     let coordinator = Arc::new(Coordinator::new(store.clone(), clock.clone(), rand::random(), settings));
 
     let stop = CancellationToken::new();
     let tasks = TaskTracker::new();
-    let secret = config
-        .key_hash_secret
-        .as_ref()
-        .map_or_else(|| rand::random::<[u8; 32]>().to_vec(), |secret| secret.as_bytes().to_vec());
-    let sweep =
-        Sweep::new(store, policies.clone(), clock, KeyHash::new(&secret)).counting_for(quotas.clone());
+    let sweep = Sweep::new(store, policies.clone(), clock, key_hash).counting_for(quotas.clone());
     if let Some(metrics) = telemetry.metrics() {
         metrics.show_counts(&sweep.counts());
         metrics.show_quotas(quotas.clone());
@@ -152,8 +153,14 @@ async fn serve(loaded: Loaded) -> Result<End, Stopped> {
     }
     say_what_is_open(&config, addresses);
     banner::print(&config, addresses, coordinator.now());
-    let server =
-        Server { coordinator, policies, quotas, limits: config.limits.clone(), telemetry, configuration };
+    let server = Server {
+        coordinator,
+        policies,
+        quotas,
+        limits: config.limits.clone(),
+        telemetry: telemetry.clone(),
+        configuration,
+    };
     let drain = CancellationToken::new();
     let served = server.run(listeners, drain.clone().cancelled_owned());
     tokio::select! {
@@ -164,6 +171,12 @@ async fn serve(loaded: Loaded) -> Result<End, Stopped> {
     tasks.close();
     tokio::select! {
         () = tasks.wait() => {}
+        _ = signals.next_stopping(&reload, has_policy) => return Err(stopped_at_once()),
+    }
+    // The task ends by itself within seconds, whatever the collector does.
+    let flushed = tokio::task::spawn_blocking(move || telemetry.shut_down());
+    tokio::select! {
+        _ = flushed => {}
         _ = signals.next_stopping(&reload, has_policy) => return Err(stopped_at_once()),
     }
     info!("stopped");

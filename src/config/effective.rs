@@ -80,6 +80,13 @@ impl Effective {
         N::try_from(self.number(key)).unwrap_or_else(|_| unreachable!("{key} is bounded in SETTINGS"))
     }
 
+    fn ratio(&self, key: &str) -> f64 {
+        match self.parsed(key) {
+            Parsed::Ratio(ratio) => *ratio,
+            _ => unreachable!("{key} is a ratio in SETTINGS"),
+        }
+    }
+
     pub(super) fn text(&self, key: &str) -> &str {
         match self.parsed(key) {
             Parsed::Text(text) => text,
@@ -246,7 +253,14 @@ impl Effective {
             pairs: self.fitting("telemetry.label_pairs"),
             endpoints: self.fitting("telemetry.label_endpoints"),
         };
-        telemetry::Settings { labels }
+        let correlation_label = self.is_set("telemetry.correlation_label");
+        telemetry::Settings {
+            labels,
+            decision_log: self.flag("telemetry.decision_log"),
+            replay_log_ratio: self.ratio("telemetry.replay_log_ratio"),
+            correlation_label: correlation_label.then(|| self.text("telemetry.correlation_label").to_owned()),
+            trace_all_but_first: self.flag("telemetry.trace_all_but_first"),
+        }
     }
 
     fn limits(&self) -> Limits {

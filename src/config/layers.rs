@@ -109,6 +109,9 @@ impl Layer {
                     .map_or_else(|_| number.to_string(), |number| number.to_string()))
             }
             (Kind::Count(..), _) => Err("write a whole number, without quotes"),
+            (Kind::Ratio, DeValue::Integer(number)) => Ok(number.to_string()),
+            (Kind::Ratio, DeValue::Float(number)) => Ok(number.to_string()),
+            (Kind::Ratio, _) => Err("write a number from 0 to 1, without quotes"),
             (_, DeValue::String(text)) => Ok(text.to_string()),
             (_, _) => Err("write a quoted text"),
         };
@@ -176,7 +179,7 @@ impl Layer {
         if let Err(problem) = setting.parse(&text) {
             let value = match setting.kind {
                 Kind::Secret(_) => None,
-                Kind::Flag | Kind::Count(..) => Some(text.escape_debug().to_string()),
+                Kind::Flag | Kind::Count(..) | Kind::Ratio => Some(text.escape_debug().to_string()),
                 _ => Some(format!("{text:?}")),
             };
             let (origin, field) = (origin.to_owned(), setting.key.to_owned());

@@ -43,6 +43,8 @@ pub enum Kind {
     Size(u64, u64),
     /// A whole number, at least and at most this.
     Count(u64, u64),
+    /// A part of the whole, from 0 to 1.
+    Ratio,
     /// Log levels: one for all, or some by target.
     Levels,
     /// A text.
@@ -62,6 +64,7 @@ pub(crate) enum Parsed {
     Path(PathBuf),
     Length(Duration),
     Number(u64),
+    Ratio(f64),
     Text(String),
     Hosts(Vec<String>),
     /// As it was written, and as it is understood.
@@ -78,11 +81,12 @@ impl Parsed {
             Self::Length(length) => format_duration(*length),
             Self::Number(number) if matches!(setting.kind, Kind::Size(..)) => format_size(*number),
             Self::Number(number) => number.to_string(),
+            Self::Ratio(ratio) => ratio.to_string(),
             Self::Text(text) | Self::Levels(text, _) => text.clone(),
             Self::Hosts(hosts) => hosts.join(","),
         };
         match setting.kind {
-            Kind::Flag | Kind::Count(..) => text,
+            Kind::Flag | Kind::Count(..) | Kind::Ratio => text,
             _ => toml::Value::String(text).to_string(),
         }
     }
@@ -153,6 +157,11 @@ impl Setting {
                 Ok(_) => Err(format!("is out of bounds; write {least} to {most}")),
                 Err(_) => Err(format!("is not a whole number; write one from {least} to {most}")),
             },
+            Kind::Ratio => match text.parse::<f64>() {
+                Ok(ratio) if (0.0..=1.0).contains(&ratio) => Ok(Parsed::Ratio(ratio)),
+                Ok(_) => Err("is out of bounds; write 0 to 1".to_owned()),
+                Err(_) => Err("is not a number; write one from 0 to 1, such as 0.1".to_owned()),
+            },
             Kind::Levels => {
                 parse_levels(text).map(|levels| Parsed::Levels(text.to_owned(), Box::new(levels)))
             }
@@ -175,6 +184,7 @@ impl Setting {
             Kind::Length(..) => "TIME",
             Kind::Size(..) => "SIZE",
             Kind::Count(..) => "NUMBER",
+            Kind::Ratio => "0…1",
             Kind::Levels => "LEVEL",
             Kind::Text => "TEXT",
             Kind::Hosts => "HOST[:PORT],…",
@@ -319,6 +329,14 @@ settings! {
         "How many pairs of tenant and endpoint have labels of their own in metrics; what is past it is counted as other.";
     "telemetry.label_endpoints": Kind::Count(0, 10_000), Some("100"),
         "How many endpoints of one tenant have labels of their own in metrics.";
+    "telemetry.decision_log": Kind::Flag, Some("true"),
+        "Whether each decision has a line in the log, under the target semel::decision.";
+    "telemetry.replay_log_ratio": Kind::Ratio, Some("1"),
+        "The part of the replays that has a line in the log, such as 0.01. Replays of failures always have one.";
+    "telemetry.correlation_label": Kind::Text, None,
+        "The label of a Begin whose value is shown in the log and in traces, such as order. Its values must be fit to be seen.";
+    "telemetry.trace_all_but_first": Kind::Flag, Some("true"),
+        "Whether every decision that is not an operation's first is traced, whatever OTEL_TRACES_SAMPLER says: replays, retries, takeovers, refusals. Traces are sent where OTEL_EXPORTER_OTLP_ENDPOINT says.";
 
     "limits.max_request_bytes": Kind::Size(4 * MIB, GIB), Some("4MiB"),
         "The largest request message.";

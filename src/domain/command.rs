@@ -151,6 +151,8 @@ pub struct Completed {
     pub completed_at: Timestamp,
     /// From then on the key may run again.
     pub expires_at: Timestamp,
+    /// Its labels.
+    pub labels: Labels,
     /// Its trace.
     pub traceparent: Option<Traceparent>,
     /// Nothing was changed by this call.

@@ -1,12 +1,15 @@
 //! What people find an attempt by.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::reason::{Reason, Violation};
 
-/// Pairs for people, never part of the identity.
+/// Pairs for people, never part of the identity. A clone shares them.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct Labels(BTreeMap<String, String>);
+pub struct Labels(Option<Arc<BTreeMap<String, String>>>);
+
+static NONE: BTreeMap<String, String> = BTreeMap::new();
 
 impl Labels {
     /// The most pairs.
@@ -30,11 +33,11 @@ impl Labels {
                 format!("holds {bytes} bytes; at most {} are allowed in all", Self::MAX_BYTES),
             ));
         }
-        Ok(Self(pairs))
+        Ok(Self((!pairs.is_empty()).then(|| Arc::new(pairs))))
     }
 
     /// The pairs, by name.
-    pub const fn pairs(&self) -> &BTreeMap<String, String> {
-        &self.0
+    pub fn pairs(&self) -> &BTreeMap<String, String> {
+        self.0.as_deref().unwrap_or(&NONE)
     }
 }

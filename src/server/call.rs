@@ -10,6 +10,7 @@ use crate::coordinator::{self, Begun, CallError, Coordinator, ListingFilter};
 use crate::domain::{Begin, Command, InForce, Key, Refusal, Traceparent};
 use crate::quotas::Quotas;
 use crate::storage::Cursor;
+use crate::telemetry::Telemetry;
 
 /// What every request is given before its method is called.
 #[derive(Clone, Debug)]
@@ -25,7 +26,7 @@ pub(super) struct Context {
     pub(super) caller: Caller,
     /// By when it has to be answered.
     pub(super) deadline: Deadline,
-    /// Its caller's trace, where it sent a valid one.
+    /// Its caller's trace, where it sent a valid one; else its own, where it has one.
     pub(super) traceparent: Option<Traceparent>,
 }
 
@@ -37,7 +38,7 @@ impl Context {
         Self {
             caller: admitted.caller.clone(),
             deadline: admitted.deadline,
-            traceparent: traceparent.and_then(Traceparent::parse),
+            traceparent: traceparent.and_then(Traceparent::parse).or_else(Telemetry::own_traceparent),
         }
     }
 }

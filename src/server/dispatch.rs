@@ -26,10 +26,10 @@ use super::deadline::Deadline;
 use super::delivery::{self, Sliced};
 use super::idempotency::Idempotency;
 use super::limits::Limits;
-use super::observed::{UnderWay, rejected};
+use super::observed::UnderWay;
 use super::status::Failure;
 use crate::proto::idempotency_service_server::IdempotencyServiceServer;
-use crate::telemetry::{Method, Telemetry};
+use crate::telemetry::{Decision, Method, Telemetry};
 
 type Calls = IdempotencyServiceServer<Idempotency>;
 type Answer<B> = Pin<Box<dyn Future<Output = Result<Response<B>, Infallible>> + Send>>;
@@ -77,13 +77,14 @@ impl hyper::service::Service<Request<Incoming>> for Dispatch {
         let (method, telemetry) = (Method::of_path(path), self.telemetry.clone());
         // How long a stream goes on says nothing of the server.
         let under_way = (!watches && !reflects).then(|| UnderWay::begins(telemetry.clone(), method));
+        let arrived = self.telemetry.arrives(method, request.headers());
         let mut request = request.map(|body| Arrival::new(body, deadline.ends(), last));
         request.extensions_mut().insert(Admitted { deadline, caller: Caller::ANYBODY });
         let answer: Answer<Body> = match service_name(request.uri().path()) {
             Calls::NAME => self.calls.clone().call(request),
             _ => Box::pin(self.others.clone().call(request)),
         };
-        Box::pin(async move {
+        Box::pin(arrived.answered_by(async move {
             // No timer on the whole of it: once a call has begun, only its method knows what to say of it.
             let answer = AssertUnwindSafe(answer).catch_unwind().await;
             if !watches {
@@ -91,14 +92,14 @@ impl hyper::service::Service<Request<Incoming>> for Dispatch {
             }
             let answer = answer.unwrap_or_else(|panic| {
                 let failure = after_panic(&*panic);
-                rejected(&telemetry, method, &failure);
+                telemetry.decided(|| Decision::rejected(method, failure.reason()));
                 Ok(Status::from(failure).into_http())
             })?;
             if let Some(under_way) = under_way {
                 under_way.answered(&answer);
             }
             Ok(answer.map(Sliced::new))
-        })
+        }))
     }
 }
 

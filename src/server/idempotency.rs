@@ -34,7 +34,7 @@ impl IdempotencyService for Idempotency {
         let context = Context::of(&request);
         let call = convert::begin(request.into_inner(), &context, self.coordinator.now(), &self.policies);
         let call = call.map(|call| call.with_room(&self.quotas));
-        let (_, begun) = observed(&self.telemetry, Method::Begin, call, async |call| {
+        let (_, begun) = observed(&self.telemetry, Method::Begin, &context, call, async |call| {
             call.ask(&self.quotas)?;
             call.decide(&self.coordinator, context.deadline).await
         })
@@ -48,7 +48,7 @@ impl IdempotencyService for Idempotency {
     ) -> Result<Response<proto::CompleteResponse>, Status> {
         let context = Context::of(&request);
         let call = convert::complete(request.into_inner(), &context.caller, &self.policies);
-        let (_, completed) = observed(&self.telemetry, Method::Complete, call, async |call| {
+        let (_, completed) = observed(&self.telemetry, Method::Complete, &context, call, async |call| {
             call.report(&self.quotas);
             call.decide(&self.coordinator, context.deadline).await
         })
@@ -62,7 +62,7 @@ impl IdempotencyService for Idempotency {
     ) -> Result<Response<proto::AbortResponse>, Status> {
         let context = Context::of(&request);
         let call = convert::abort(request.into_inner(), &context.caller, &self.policies);
-        let (_, aborted) = observed(&self.telemetry, Method::Abort, call, async |call| {
+        let (_, aborted) = observed(&self.telemetry, Method::Abort, &context, call, async |call| {
             call.report(&self.quotas);
             call.decide(&self.coordinator, context.deadline).await
         })
@@ -76,7 +76,7 @@ impl IdempotencyService for Idempotency {
     ) -> Result<Response<proto::LookupResponse>, Status> {
         let context = Context::of(&request);
         let call = convert::lookup(request.into_inner(), &context.caller, &self.policies);
-        let (call, kept) = observed(&self.telemetry, Method::Lookup, call, async |call| {
+        let (call, kept) = observed(&self.telemetry, Method::Lookup, &context, call, async |call| {
             call.ask(&self.quotas)?;
             call.look(&self.coordinator, context.deadline).await
         })
@@ -90,7 +90,7 @@ impl IdempotencyService for Idempotency {
     ) -> Result<Response<proto::RenewResponse>, Status> {
         let context = Context::of(&request);
         let call = convert::renew(request.into_inner(), &context.caller, &self.policies);
-        let (_, renewed) = observed(&self.telemetry, Method::Renew, call, async |call| {
+        let (_, renewed) = observed(&self.telemetry, Method::Renew, &context, call, async |call| {
             call.report(&self.quotas);
             call.decide(&self.coordinator, context.deadline).await
         })
@@ -104,7 +104,7 @@ impl IdempotencyService for Idempotency {
     ) -> Result<Response<proto::SaveCheckpointResponse>, Status> {
         let context = Context::of(&request);
         let call = convert::save_checkpoint(request.into_inner(), &context.caller, &self.policies);
-        let (_, saved) = observed(&self.telemetry, Method::SaveCheckpoint, call, async |call| {
+        let (_, saved) = observed(&self.telemetry, Method::SaveCheckpoint, &context, call, async |call| {
             call.report(&self.quotas);
             call.decide(&self.coordinator, context.deadline).await
         })
@@ -118,7 +118,7 @@ impl IdempotencyService for Idempotency {
     ) -> Result<Response<proto::BatchBeginResponse>, Status> {
         let context = Context::of(&request);
         let requests = request.into_inner().requests;
-        checked(&self.telemetry, Method::BatchBegin, convert::check_batch(requests.len()))?;
+        checked(&self.telemetry, Method::BatchBegin, &context, convert::check_batch(requests.len()))?;
         let now = self.coordinator.now();
         let calls = requests.into_iter().map(|request| {
             let call = convert::begin(request, &context, now, &self.policies);
@@ -130,11 +130,11 @@ impl IdempotencyService for Idempotency {
                 call.wait = Duration::ZERO;
                 call.with_room(&self.quotas)
             });
-            let begun = observed(&self.telemetry, Method::BatchBegin, call, async |call| {
+            let begun = observed(&self.telemetry, Method::BatchBegin, &context, call, async |call| {
                 call.ask(&self.quotas)?;
                 call.decide(&self.coordinator, context.deadline).await
             });
-            begun.await.map(|(_, begun)| begun)
+            self.telemetry.traced_item(begun).await.map(|(_, begun)| begun)
         })
         .await;
         Ok(Response::new(convert::batch_begin_response(slots, self.max_response_bytes)))
@@ -146,17 +146,17 @@ impl IdempotencyService for Idempotency {
     ) -> Result<Response<proto::BatchCompleteResponse>, Status> {
         let context = Context::of(&request);
         let requests = request.into_inner().requests;
-        checked(&self.telemetry, Method::BatchComplete, convert::check_batch(requests.len()))?;
+        checked(&self.telemetry, Method::BatchComplete, &context, convert::check_batch(requests.len()))?;
         let calls = requests.into_iter().map(|request| {
             let call = convert::complete(request, &context.caller, &self.policies);
             (call.as_ref().ok().map(|call| call.key.clone()), call)
         });
         let slots = in_key_order(calls, |call| async {
-            let completed = observed(&self.telemetry, Method::BatchComplete, call, async |call| {
+            let completed = observed(&self.telemetry, Method::BatchComplete, &context, call, async |call| {
                 call.report(&self.quotas);
                 call.decide(&self.coordinator, context.deadline).await
             });
-            completed.await.map(|(_, completed)| completed)
+            self.telemetry.traced_item(completed).await.map(|(_, completed)| completed)
         })
         .await;
         Ok(Response::new(convert::batch_complete_response(slots, self.max_response_bytes)))

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::{HeaderValue, Response};
 use tokio::time::Instant;
 
-use super::call::{BeginCall, Call};
+use super::call::{BeginCall, Call, Context};
 use super::status::Failure;
 use crate::coordinator::Begun;
 use crate::domain::{Begin, Command, Key};
@@ -51,17 +51,21 @@ impl Observed for BeginCall {
 pub(super) async fn observed<C: Observed>(
     telemetry: &Telemetry,
     method: Method,
+    context: &Context,
     call: Result<C, Failure>,
     decide: impl AsyncFnOnce(&C) -> Result<C::Answer, Failure>,
 ) -> Result<(C, C::Answer), Failure> {
-    let call = checked(telemetry, method, call)?;
+    let call = checked(telemetry, method, context, call)?;
     let answer = decide(&call).await;
-    telemetry.decided(|| match &answer {
-        Ok(answer) => Decision::told(method, call.key(), call.command(), answer),
-        Err(failure) => {
-            let (reason, superseded) = (failure.reason(), failure.superseded());
-            Decision::refused(method, call.key(), call.command(), reason, superseded)
-        }
+    telemetry.decided(|| {
+        let decision = match &answer {
+            Ok(answer) => Decision::told(method, call.key(), call.command(), answer),
+            Err(failure) => {
+                let (reason, superseded) = (failure.reason(), failure.superseded());
+                Decision::refused(method, call.key(), call.command(), reason, superseded)
+            }
+        };
+        Decision { trace: context.traceparent.as_ref(), ..decision }
     });
     Ok((call, answer?))
 }
@@ -70,14 +74,15 @@ pub(super) async fn observed<C: Observed>(
 pub(super) fn checked<T>(
     telemetry: &Telemetry,
     method: Method,
+    context: &Context,
     checked: Result<T, Failure>,
 ) -> Result<T, Failure> {
-    checked.inspect_err(|failure| rejected(telemetry, method, failure))
-}
-
-/// Tells of a call that was refused before it was known to be about a key.
-pub(super) fn rejected(telemetry: &Telemetry, method: Method, failure: &Failure) {
-    telemetry.decided(|| Decision::rejected(method, failure.reason()));
+    checked.inspect_err(|failure| {
+        telemetry.decided(|| Decision {
+            trace: context.traceparent.as_ref(),
+            ..Decision::rejected(method, failure.reason())
+        });
+    })
 }
 
 /// A call under way. It is told of once, also where its caller leaves before it is answered.

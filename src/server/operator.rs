@@ -30,8 +30,12 @@ impl OperatorService for Operator {
         request: Request<proto::ListRecordsRequest>,
     ) -> Result<Response<proto::ListRecordsResponse>, Status> {
         let context = Context::of(&request);
-        let call =
-            checked(&self.telemetry, Method::ListRecords, convert::list(request.get_ref(), &context.caller))?;
+        let call = checked(
+            &self.telemetry,
+            Method::ListRecords,
+            &context,
+            convert::list(request.get_ref(), &context.caller),
+        )?;
         let rules = self.policies.current();
         let now = self.coordinator.now();
         let max_bytes = self.max_response_bytes.saturating_sub(convert::list_page::TOKEN_BYTES);
@@ -44,7 +48,7 @@ impl OperatorService for Operator {
             |key, kept| convert::list_page::record_bytes(key, kept, &rules, now),
         );
         let page = context.deadline.reading(listing).await.map_err(Failure::from);
-        let page = checked(&self.telemetry, Method::ListRecords, page)?;
+        let page = checked(&self.telemetry, Method::ListRecords, &context, page)?;
         Ok(Response::new(convert::list_page::response(page, &call.filter, &rules, now)))
     }
 
@@ -54,7 +58,7 @@ impl OperatorService for Operator {
     ) -> Result<Response<proto::ResolveRecordResponse>, Status> {
         let context = Context::of(&request);
         let call = convert::resolve(request.into_inner(), &context.caller, &self.policies);
-        let (call, kept) = observed(&self.telemetry, Method::ResolveRecord, call, async |call| {
+        let (call, kept) = observed(&self.telemetry, Method::ResolveRecord, &context, call, async |call| {
             call.decide(&self.coordinator, context.deadline).await
         })
         .await?;
@@ -67,7 +71,7 @@ impl OperatorService for Operator {
     ) -> Result<Response<proto::ForgetRecordResponse>, Status> {
         let context = Context::of(&request);
         let call = convert::forget(request.into_inner(), &context.caller, &self.policies);
-        observed(&self.telemetry, Method::ForgetRecord, call, async |call| {
+        observed(&self.telemetry, Method::ForgetRecord, &context, call, async |call| {
             call.decide(&self.coordinator, context.deadline).await
         })
         .await?;
@@ -80,7 +84,7 @@ impl OperatorService for Operator {
     ) -> Result<Response<proto::GetPolicyResponse>, Status> {
         let context = Context::of(&request);
         let in_force = convert::policy(request.get_ref(), &context.caller, &self.policies);
-        let in_force = checked(&self.telemetry, Method::GetPolicy, in_force)?;
+        let in_force = checked(&self.telemetry, Method::GetPolicy, &context, in_force)?;
         Ok(Response::new(convert::policy_response(&in_force)))
     }
 }

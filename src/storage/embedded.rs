@@ -24,7 +24,7 @@ use self::mark::StoreId;
 use self::recent::Recent;
 use self::request::{Current, Next, Queue, Request, Verdict};
 use super::record_codec::{Codec, Head};
-use super::{Freshness, Page, Put, Scan, Store, StoreError, Versioned, Write, WriteId};
+use super::{Freshness, Page, Put, Scan, Store, StoreError, StoreName, Versioned, Write, WriteId};
 use crate::domain::{Key, Record, Restored, Timestamp};
 
 mod committer;
@@ -82,6 +82,9 @@ pub enum OpenError {
         problem: String,
     },
 }
+
+/// How this store is named in traces.
+pub const NAME: StoreName = StoreName::of_own("fjall");
 
 /// A store on a directory. Dropping it closes it.
 pub struct EmbeddedStore {

@@ -6,8 +6,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
-use super::{Cursor, Expected, Freshness, Page, Put, Scan, Scope, Store, StoreError, Versioned, Write};
+use super::{
+    Cursor, Expected, Freshness, Page, Put, Scan, Scope, Store, StoreError, StoreName, Versioned, Write,
+};
 use crate::domain::{Key, Timestamp};
+
+/// How this store is named in traces.
+pub const NAME: StoreName = StoreName::of_own("memory");
 
 /// The store that forgets everything when it is dropped.
 #[derive(Debug, Default)]

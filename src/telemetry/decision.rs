@@ -168,8 +168,10 @@ pub struct Decision<'a> {
     pub waited: Duration,
     /// What is special about it.
     pub aspect: Option<Aspect>,
-    /// What people find the attempt by.
+    /// What people find the attempt by: the call's own labels, or those that the record has.
     pub labels: Option<&'a Labels>,
+    /// The trace that the call is a part of.
+    pub trace: Option<&'a Traceparent>,
     /// The trace of the attempt whose work was found.
     pub earlier: Option<&'a Traceparent>,
 }
@@ -206,6 +208,22 @@ impl<'a> Decision<'a> {
         Self { reason: Some(reason), ..Self::new(method, None, Word::of_reason(reason)) }
     }
 
+    /// True where the decision has this aspect, and nothing else: what is not so is not said.
+    pub(super) fn is(&self, aspect: Aspect) -> Option<bool> {
+        (self.aspect == Some(aspect)).then_some(true)
+    }
+
+    /// How many milliseconds a Begin was held, where it was.
+    pub(super) fn waited_ms(&self) -> Option<u64> {
+        let waited = u64::try_from(self.waited.as_millis()).unwrap_or(u64::MAX);
+        (!self.waited.is_zero()).then_some(waited)
+    }
+
+    /// The value of the label that people find the attempt by.
+    pub(super) fn correlation(&self, label: Option<&str>) -> Option<&'a str> {
+        self.labels?.pairs().get(label?).map(String::as_str)
+    }
+
     const fn new(method: Method, key: Option<&'a Key>, word: Word) -> Self {
         Self {
             method,
@@ -217,6 +235,7 @@ impl<'a> Decision<'a> {
             waited: Duration::ZERO,
             aspect: None,
             labels: None,
+            trace: None,
             earlier: None,
         }
     }
@@ -274,6 +293,7 @@ impl Tells<Completed> for Complete {
 
     fn answered<'a>(&'a self, completed: &'a Completed, decision: &mut Decision<'a>) {
         (decision.word, decision.attempt) = (Word::Completed, Some(completed.attempt));
+        decision.labels = Some(&completed.labels);
         decision.aspect = completed.repeated.then_some(Aspect::Repeated);
     }
 }

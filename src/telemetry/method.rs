@@ -44,6 +44,11 @@ impl Method {
         Self::ALL.iter().copied().find(|method| method.name() == name).unwrap_or(Self::Other)
     }
 
+    /// The method without its service.
+    pub fn short_name(self) -> &'static str {
+        self.name().rsplit('/').next().unwrap_or_default()
+    }
+
     /// Whether the method is one of the contract's.
     pub fn is_of_contract(self) -> bool {
         !matches!(self, Self::HealthCheck | Self::Other)

@@ -231,6 +231,11 @@ impl Metrics {
         }
     }
 
+    /// Sends what was not sent yet, and ends. It blocks until that is done or given up.
+    pub(super) fn shut_down(&self, within: Duration) -> Result<(), OTelSdkError> {
+        self.provider.shutdown_with_timeout(within)
+    }
+
     /// Everything, in Prometheus' text format (`text/plain; version=0.0.4`).
     pub fn prometheus_text(&self) -> Result<String, prometheus::Error> {
         TextEncoder::new().encode_to_string(&self.registry.gather())

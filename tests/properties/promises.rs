@@ -358,6 +358,7 @@ fn completed(kept: &Kept) -> Option<Completed> {
         attempt: kept.attempt,
         completed_at: kept.changed_at,
         expires_at: kept.expires_at,
+        labels: kept.labels.clone(),
         traceparent: kept.traceparent.clone(),
         repeated: true,
     })

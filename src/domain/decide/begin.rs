@@ -38,6 +38,7 @@ impl Command for Begin {
                 attempt: kept.attempt,
                 completed_at: kept.changed_at,
                 expires_at: kept.expires_at,
+                labels: kept.labels.clone(),
                 traceparent: kept.traceparent.clone(),
                 repeated: true,
             }));

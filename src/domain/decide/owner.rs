@@ -87,6 +87,7 @@ fn completion(kept: &Kept, result: Arc<OperationResult>, repeated: bool) -> Comp
         attempt: kept.attempt,
         completed_at: kept.changed_at,
         expires_at: kept.expires_at,
+        labels: kept.labels.clone(),
         traceparent: kept.traceparent.clone(),
         repeated,
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use scylla::statement::{Consistency, SerialConsistency};
 
+use crate::storage::StoreName;
 use crate::storage::record_codec::Codec;
 
 /// The database and how to use it.
@@ -45,6 +46,12 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// How this store is named in traces. The conventions know no name for ScyllaDB, which speaks Cassandra's protocol.
+    pub fn name(&self) -> StoreName {
+        let namespace = Some(self.keyspace.clone());
+        StoreName { system: "cassandra", namespace, collection: "record" }
+    }
+
     /// The defaults, with these nodes and this keyspace.
     pub fn new(nodes: Vec<String>, keyspace: impl Into<String>) -> Self {
         Self {
