@@ -9,6 +9,7 @@ mod checkpoint;
 mod client;
 mod complete;
 mod config_command;
+mod encryption_key;
 mod exit;
 mod failure;
 mod forget;
@@ -82,6 +83,9 @@ enum Command {
     /// Records between stores
     #[command(subcommand)]
     Store(store::StoreCommand),
+    /// The keys under which a server encrypts what it stores
+    #[command(subcommand)]
+    EncryptionKey(encryption_key::EncryptionKeyCommand),
     /// Check or print the server's configuration
     #[command(subcommand)]
     Config(config_command::ConfigCommand),
@@ -135,6 +139,7 @@ impl Command {
             Self::Backup(command) => command.run(),
             Self::Restore(command) => command.run(),
             Self::Store(command) => command.run(),
+            Self::EncryptionKey(command) => command.run(),
             Self::Config(command) => command.run(),
             Self::Completions { shell } => {
                 clap_complete::generate(shell, &mut Cli::command(), "semel", &mut std::io::stdout());

@@ -2,7 +2,10 @@
 
 mod database;
 mod effective;
+mod encryption_keys;
+mod file_watch;
 mod layers;
+mod policy_changes;
 mod policy_file;
 mod policy_watch;
 mod problem;
@@ -27,8 +30,10 @@ use crate::server::Limits;
 use crate::storage::{StoreName, embedded, memory, scylla};
 use crate::telemetry;
 
+pub use encryption_keys::{EncryptionKeys, EncryptionKeysWatch, parse_encryption_keys};
+pub use file_watch::{FileWatch, FromFiles, Reload};
 pub use policy_file::parse_policy;
-pub use policy_watch::{PolicyWatch, Reload, kept_too_long};
+pub use policy_watch::{PolicyFile, PolicyWatch, kept_too_long};
 pub use problem::{Problem, Problems};
 pub use settings::{Kind, SETTINGS, Setting};
 pub use units::{format_duration, format_size, parse_duration, parse_size};
@@ -118,6 +123,8 @@ pub struct ServerConfig {
     pub log_level: Targets,
     /// How it is logged.
     pub log_format: LogFormat,
+    /// The file of the audit log; absent: it is in the log.
+    pub audit_log: Option<PathBuf>,
     /// How far the coordinator may go.
     pub coordinator: coordinator::Settings,
     /// What the transport accepts.
@@ -135,6 +142,8 @@ pub struct Loaded {
     pub policies: PolicyRules,
     /// The policy file's text, where there is one.
     pub policy_text: Option<String>,
+    /// The keys under which records are encrypted, where there are any.
+    pub encryption: Option<EncryptionKeys>,
     /// The file that was read, if one was.
     pub file: Option<PathBuf>,
     /// What is odd, but no error.
@@ -182,10 +191,12 @@ pub fn load(sources: Sources) -> Result<Loaded, Problems> {
     effective.check_listeners(problems);
     effective.check_limits(problems);
     let (policies, policy_text) = effective.read_policy(problems, &mut read.warnings);
+    let encryption = effective.encryption_keys(problems, &mut read.warnings);
     match store {
         Some(store) if problems.is_empty() => {
             let config = effective.config(store, key_hash_secret);
-            Ok(Loaded { config, policies, policy_text, file: read.file, warnings: read.warnings, effective })
+            let (file, warnings) = (read.file, read.warnings);
+            Ok(Loaded { config, policies, policy_text, encryption, file, warnings, effective })
         }
         _ => Err(Problems(read.problems)),
     }

@@ -29,7 +29,7 @@ use crate::storage::{Store, StoreError};
 
 pub use batch::in_key_order;
 pub use call::{BeginCall, Begun, CallError};
-pub use listing::{Listing, ListingFilter, ListingPage};
+pub use listing::{Listed, Listing, ListingFilter, ListingPage};
 pub use settings::{Observer, Poll, Settings};
 
 /// Decides calls, and stores what was decided before it is said.

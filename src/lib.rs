@@ -3,6 +3,7 @@
 //! Start at docs/ARCHITECTURE.md.
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
+pub mod audit;
 pub mod bench;
 pub mod cli;
 pub mod clock;

@@ -1,6 +1,7 @@
 //! The service on its sockets: gRPC for callers and operators, HTTP for those who run it.
 
 mod arrival;
+mod audited;
 mod call;
 mod caller;
 mod connections;
@@ -31,6 +32,7 @@ use self::health::Readiness;
 use self::idempotency::Idempotency;
 use self::operations::Operations;
 use self::operator::Operator;
+use crate::audit::Audit;
 use crate::coordinator::Coordinator;
 use crate::policies::Policies;
 use crate::proto;
@@ -62,6 +64,8 @@ pub struct Server {
     pub quotas: Arc<Quotas>,
     /// What the transport accepts.
     pub limits: Limits,
+    /// Where operators' calls are written down.
+    pub audit: Arc<Audit>,
     /// Whom to tell what calls come to.
     pub telemetry: Arc<Telemetry>,
     /// What `/debug` shows of how the server was configured; secrets hidden.
@@ -134,6 +138,7 @@ impl Server {
         let operator = Operator {
             coordinator: self.coordinator.clone(),
             policies: self.policies.clone(),
+            audit: self.audit.clone(),
             telemetry: self.telemetry.clone(),
             max_response_bytes,
         };

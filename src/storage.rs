@@ -6,6 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use uuid::Uuid;
 
+use self::sealed::Sealed;
 use crate::domain::{Interest, Key, Policy, Record, Restored, Tenant, Timestamp};
 
 pub mod backup;
@@ -19,6 +20,7 @@ pub mod memory;
 pub mod metered;
 pub mod record_codec;
 pub mod scylla;
+pub mod sealed;
 mod weight;
 
 /// Keeps one record per key and changes it only under a condition.
@@ -94,6 +96,16 @@ pub struct Versioned {
     pub write_id: WriteId,
     /// What is stored.
     pub record: Arc<Record>,
+    /// What callers wrote in it, where that is encrypted: the record has none of it then. Whoever holds it passes it on
+    /// as it is, or opens it; nobody else may take the record for the whole.
+    pub sealed: Option<Arc<Sealed>>,
+}
+
+impl Versioned {
+    /// A record of which nothing is encrypted.
+    pub const fn new(write_id: WriteId, record: Arc<Record>) -> Self {
+        Self { write_id, record, sealed: None }
+    }
 }
 
 /// The condition of a write.
@@ -116,6 +128,8 @@ pub struct Write {
     pub write_id: WriteId,
     /// The record from then on.
     pub next: Arc<Record>,
+    /// What callers wrote in it, where that is encrypted.
+    pub sealed: Option<Arc<Sealed>>,
     /// The interest in the record that `expected` names, where it has the fence of `next`; [`Interest::Settled`] where
     /// it has another or there is none: what was noted of another attempt says nothing of this one. Like `becomes`, it
     /// is by the policy in force at this call: another may have said otherwise when that record was written.
@@ -136,11 +150,17 @@ impl Write {
                 .map_or(Interest::Settled, |before| before.record.interest(policy)),
             becomes: next.record.interest(policy),
             next: next.record,
+            sealed: next.sealed,
         }
     }
 }
 
 impl Write {
+    /// What is there once it is stored.
+    pub fn made(&self) -> Versioned {
+        Versioned { write_id: self.write_id, record: self.next.clone(), sealed: self.sealed.clone() }
+    }
+
     /// Whether a key is open from then on that was not before: a first attempt, on nothing or on what had expired.
     pub fn opens(&self) -> bool {
         let first = matches!(&*self.next, Record::Kept(kept) if kept.attempt == 1);

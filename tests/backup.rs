@@ -39,7 +39,7 @@ use uuid::Uuid;
 const LONGEST: Duration = Duration::from_hours(24);
 
 fn versioned(n: u128, record: Record) -> Versioned {
-    Versioned { write_id: WriteId(Uuid::from_u128(n)), record: Arc::new(record) }
+    Versioned::new(WriteId(Uuid::from_u128(n)), Arc::new(record))
 }
 
 /// A store in `directory` that needs little room.

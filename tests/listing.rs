@@ -45,7 +45,7 @@ async fn listed(
     let mut answers = Vec::new();
     for reading in states {
         let filter = ListingFilter { tenant: key("k").tenant, endpoint: None, reading };
-        let page = coordinator.list(&filter, &PolicyRules::default(), 10, None, usize::MAX, |_, _| 1).await;
+        let page = coordinator.list(&filter, &PolicyRules::default(), 10, None, usize::MAX, |_| 1).await;
         answers.push((reading, page.map(|page| page.records.len())));
     }
     answers

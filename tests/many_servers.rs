@@ -216,7 +216,7 @@ impl Store for Contended {
 
     async fn compare_and_put(&self, write: &Write) -> Result<Put, StoreError> {
         if let Some(current) = self.0.get(&write.key, Freshness::Serial).await? {
-            let next = Versioned { write_id: WriteId(Uuid::new_v4()), record: current.record.clone() };
+            let next = Versioned::new(WriteId(Uuid::new_v4()), current.record.clone());
             let rival = Write::new(write.key.clone(), Some(&current), next, &Policy::default());
             self.0.compare_and_put(&rival).await?;
         }

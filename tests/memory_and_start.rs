@@ -261,5 +261,5 @@ fn completed(number: u64, now: Timestamp) -> Versioned {
         phase: Phase::Completed { result: Arc::new(result), resolution: None },
     };
     let write_id = WriteId(Uuid::from_u128(u128::from(number) + 1));
-    Versioned { write_id, record: Arc::new(Record::Kept(kept)) }
+    Versioned::new(write_id, Arc::new(Record::Kept(kept)))
 }

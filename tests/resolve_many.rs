@@ -80,7 +80,7 @@ fn serve(each: u64) -> (Program, tempfile::TempDir) {
     .unwrap();
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
     let now = Timestamp::from_micros(u64::try_from(now.as_micros()).unwrap());
-    let versioned = |record| Versioned { write_id: WriteId(Uuid::new_v4()), record: Arc::new(record) };
+    let versioned = |record| Versioned::new(WriteId(Uuid::new_v4()), Arc::new(record));
     let mut records = Vec::new();
     for tenant in ["acme", "globex", "initech"] {
         for n in 0..each {

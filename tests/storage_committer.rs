@@ -25,10 +25,10 @@ fn open(directory: &TempDir, change: impl FnOnce(&mut Settings)) -> Arc<Embedded
 }
 
 fn write_of(n: u64, payload: usize) -> Write {
-    let next = Versioned {
-        write_id: WriteId(Uuid::from_u64_pair(1, n)),
-        record: Arc::new(Samples::completed_with(n, vec![7; payload])),
-    };
+    let next = Versioned::new(
+        WriteId(Uuid::from_u64_pair(1, n)),
+        Arc::new(Samples::completed_with(n, vec![7; payload])),
+    );
     Write::new(key("t", n), None, next, &Policy::default())
 }
 
@@ -84,7 +84,7 @@ async fn until(happened: impl AsyncFn() -> bool) {
 }
 
 async fn is_there(store: &EmbeddedStore, write: &Write) {
-    let expected = Versioned { write_id: write.write_id, record: write.next.clone() };
+    let expected = write.made();
     let found = store.get(&write.key, Freshness::Serial).await.expect("the store reads");
     assert!(found == Some(expected), "{:?}", write.write_id);
 }

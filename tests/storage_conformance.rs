@@ -10,6 +10,7 @@ use semel::storage::embedded::{EmbeddedStore, Settings};
 use semel::storage::fault_injecting::FaultInjecting;
 use semel::storage::memory::MemoryStore;
 use semel::storage::metered::{CallOutcome, Metered, Operation};
+use semel::storage::sealed::{KeyId, Keyring, Keyrings, Sealing};
 use semel::storage::{Scope, Store};
 use tempfile::TempDir;
 
@@ -200,6 +201,47 @@ async fn metered() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fault_injecting() {
     run(&mut InFaultInjecting).await;
+}
+
+/// Encrypted, on a disk.
+#[derive(Debug)]
+struct Sealed {
+    embedded: Embedded,
+    keyrings: Arc<Keyrings>,
+}
+
+impl Sealed {
+    fn new() -> Self {
+        let id = KeyId::new("2026-11").expect("valid");
+        let keyring = Keyring::new([(id.clone(), [7; 32])], Some(id), []);
+        Self { embedded: Embedded::new(false), keyrings: Arc::new(Keyrings::new(keyring)) }
+    }
+
+    fn sealing(&self, inner: Arc<dyn Store>) -> Arc<dyn Store> {
+        Arc::new(Sealing::new(inner, self.keyrings.clone()))
+    }
+}
+
+#[async_trait]
+impl Backend for Sealed {
+    fn kind(&self) -> Kind {
+        self.embedded.kind()
+    }
+
+    async fn fresh(&mut self) -> Arc<dyn Store> {
+        let inner = self.embedded.fresh().await;
+        self.sealing(inner)
+    }
+
+    async fn reopen(&mut self, store: Arc<dyn Store>) -> Option<Arc<dyn Store>> {
+        let inner = self.embedded.reopen(store).await?;
+        Some(self.sealing(inner))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sealed() {
+    assert!(run(&mut Sealed::new()).await.reopened >= LEAST_REOPENED);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

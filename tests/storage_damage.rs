@@ -36,7 +36,7 @@ fn marker(n: u64) -> String {
 
 fn current(n: u64) -> Versioned {
     let record = Samples::completed_with(n, marker(n) + &"x".repeat(200));
-    Versioned { write_id: WriteId(Uuid::from_u64_pair(1, n)), record: Arc::new(record) }
+    Versioned::new(WriteId(Uuid::from_u64_pair(1, n)), Arc::new(record))
 }
 
 /// A directory whose journal holds [`BATCHES`] batches of one write each, and the journal's bytes.
@@ -205,7 +205,7 @@ enum Last {
 }
 
 fn put(store: &EmbeddedStore, n: u64, expected: Expected, record: Record) -> Versioned {
-    let next = Versioned { write_id: WriteId(Uuid::new_v4()), record: Arc::new(record) };
+    let next = Versioned::new(WriteId(Uuid::new_v4()), Arc::new(record));
     let write = Write { expected, ..Write::new(key("t", n), None, next.clone(), &Policy::default()) };
     assert_eq!(block_on(store.compare_and_put(&write)).expect("written"), Put::Applied);
     next

@@ -20,15 +20,13 @@ const MIB: u64 = 1024 * 1024;
 
 fn write_of(n: u64, payload: usize) -> Write {
     let payload = vec![u8::try_from(n % 251).expect("small"); payload];
-    let next = Versioned {
-        write_id: WriteId(Uuid::from_u64_pair(1, n)),
-        record: Arc::new(Samples::completed_with(n, payload)),
-    };
+    let next =
+        Versioned::new(WriteId(Uuid::from_u64_pair(1, n)), Arc::new(Samples::completed_with(n, payload)));
     Write::new(key("t", n), None, next, &Policy::default())
 }
 
 async fn is_there(store: &EmbeddedStore, write: &Write) {
-    let expected = Versioned { write_id: write.write_id, record: write.next.clone() };
+    let expected = write.made();
     let found = store.get(&write.key, Freshness::Acknowledged).await.expect("the store reads");
     assert!(found == Some(expected), "{:?}", write.write_id);
 }
@@ -340,10 +338,8 @@ async fn an_old_journal_is_removed_though_the_index_of_open_records_was_compacte
         for record in [Samples::in_progress(0), Samples::completed(0)] {
             let before = version.fetch_add(1, Ordering::Relaxed);
             let record = Arc::new(record);
-            let versioned = |version| Versioned {
-                write_id: WriteId(Uuid::from_u64_pair(3, version)),
-                record: Arc::clone(&record),
-            };
+            let versioned =
+                |version| Versioned::new(WriteId(Uuid::from_u64_pair(3, version)), Arc::clone(&record));
             let replaced = (before > 0).then(|| versioned(before));
             let write = Write::new(key("t", 0), replaced.as_ref(), versioned(before + 1), &Policy::default());
             assert_eq!(store.compare_and_put(&write).await.expect("written"), Put::Applied);
@@ -359,7 +355,7 @@ async fn an_old_journal_is_removed_though_the_index_of_open_records_was_compacte
     let loaded = tokio::task::spawn_blocking(move || {
         let records = (1000..2500).map(|n| {
             let Write { key, write_id, next, .. } = write_of(n, 60_000);
-            (key, Versioned { write_id, record: next })
+            (key, Versioned::new(write_id, next))
         });
         loader.load(records).expect("loaded")
     });

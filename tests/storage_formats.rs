@@ -26,7 +26,11 @@ const PROBE: Option<u64> = Some(0x5e3e_1001);
 
 /// A server of the next release, before the format is raised.
 fn next_as_before() -> Codec {
-    Codec::NEXT.writing(FormatVersion::FIRST).unwrap()
+    Codec::NEXT.writing(FormatVersion::LATEST).unwrap()
+}
+
+fn made(record: &Record) -> Versioned {
+    Versioned::new(WRITE_ID, Arc::new(record.clone()))
 }
 
 fn probed(record: &Record) -> Option<Record> {
@@ -39,9 +43,9 @@ fn probed(record: &Record) -> Option<Record> {
 #[test]
 fn the_next_release_writes_what_the_one_before_reads_until_it_is_told_otherwise() {
     for record in Samples::extremes() {
-        let bytes = next_as_before().encode(WRITE_ID, &record);
-        assert_eq!(bytes, Codec::LATEST.encode(WRITE_ID, &record), "byte for byte");
-        let raised = Codec::NEXT.encode(WRITE_ID, &record);
+        let bytes = next_as_before().encode(&made(&record));
+        assert_eq!(bytes, Codec::LATEST.encode(&made(&record)), "byte for byte");
+        let raised = Codec::NEXT.encode(&made(&record));
         assert_eq!(raised[0], FormatVersion::NEXT.get());
         for bytes in [bytes, raised] {
             assert_eq!(*Codec::NEXT.decode(&bytes).unwrap().record, record, "and reads both");
@@ -53,7 +57,7 @@ fn the_next_release_writes_what_the_one_before_reads_until_it_is_told_otherwise(
 fn the_release_before_refuses_the_next_ones_records() {
     let error = DecodeError::LaterFormat { found: FormatVersion::NEXT, latest: FormatVersion::LATEST };
     for record in Samples::extremes() {
-        let bytes = Codec::NEXT.encode(WRITE_ID, &record);
+        let bytes = Codec::NEXT.encode(&made(&record));
         assert_eq!(Codec::LATEST.decode(&bytes), Err(error.clone()));
         assert_eq!(Codec::LATEST.decode_head(&bytes), Err(error.clone()));
     }
@@ -63,7 +67,7 @@ fn the_release_before_refuses_the_next_ones_records() {
 fn a_later_field_is_kept_whatever_format_is_to_be_written() {
     for record in Samples::extremes().iter().filter_map(probed) {
         for codec in [next_as_before(), Codec::NEXT] {
-            let bytes = codec.encode(WRITE_ID, &record);
+            let bytes = codec.encode(&made(&record));
             assert_eq!(bytes[0], FormatVersion::NEXT.get());
             assert_eq!(*codec.decode(&bytes).unwrap().record, record);
         }
@@ -77,7 +81,7 @@ fn a_format_that_nobody_here_knows_is_not_written() {
     assert_eq!(error, UnknownFormat { asked, latest: FormatVersion::LATEST });
     assert_eq!(
         error.to_string(),
-        "records are to be written in format version 2, and this semel writes versions 1 to 1"
+        "records are to be written in format version 3, and this semel writes versions 1 to 2"
     );
     assert_eq!(FormatVersion::new(0), None);
     assert_eq!(FormatVersion::new(1), Some(FormatVersion::FIRST));
@@ -112,7 +116,7 @@ impl Store for Bytes {
         if found != write.expected {
             return Ok(Put::Conflict(current));
         }
-        rows.insert(write.key.clone(), self.codec.encode(write.write_id, &write.next));
+        rows.insert(write.key.clone(), self.codec.encode(&write.made()));
         Ok(Put::Applied)
     }
 
@@ -218,12 +222,8 @@ async fn no_rewrite_drops_a_later_field_though_one_server_has_not_heard_of_the_r
         let store = &one.store;
         let current = store.get(&key("k"), Freshness::Serial).await.unwrap().unwrap();
         let record = Arc::new(probed(&current.record).expect("an attempt"));
-        let write = Write::new(
-            key("k"),
-            Some(&current),
-            Versioned { write_id: WRITE_ID, record },
-            &Policy::default(),
-        );
+        let write =
+            Write::new(key("k"), Some(&current), Versioned::new(WRITE_ID, record), &Policy::default());
         assert_eq!(store.compare_and_put(&write).await.unwrap(), Put::Applied);
         whole_life([one, other], async |change| {
             for server in [one, other] {

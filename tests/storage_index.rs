@@ -16,7 +16,7 @@ use uuid::Uuid;
 mod support;
 
 fn versioned(n: u64, step: u64, record: Record) -> Versioned {
-    Versioned { write_id: WriteId(Uuid::from_u64_pair(step, n)), record: Arc::new(record) }
+    Versioned::new(WriteId(Uuid::from_u64_pair(step, n)), Arc::new(record))
 }
 
 fn open(directory: &tempfile::TempDir) -> EmbeddedStore {
@@ -119,8 +119,8 @@ async fn unresolved(coordinator: &Coordinator, rules: &PolicyRules) -> BTreeSet<
     let (mut keys, mut after) = (BTreeSet::new(), None);
     loop {
         let page =
-            coordinator.list(&filter, rules, 30, after, usize::MAX, |_, _| 1).await.expect("the store lists");
-        keys.extend(page.records.into_iter().map(|(key, _)| key.idempotency_key.as_str().to_owned()));
+            coordinator.list(&filter, rules, 30, after, usize::MAX, |_| 1).await.expect("the store lists");
+        keys.extend(page.records.into_iter().map(|listed| listed.key.idempotency_key.as_str().to_owned()));
         after = page.next;
         if after.is_none() {
             return keys;

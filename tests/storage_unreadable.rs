@@ -40,12 +40,12 @@ fn open(directory: &Path) -> EmbeddedStore {
 }
 
 fn versioned(n: u64, record: Record) -> Versioned {
-    Versioned { write_id: WriteId(Uuid::from_u64_pair(1, n)), record: Arc::new(record) }
+    Versioned::new(WriteId(Uuid::from_u64_pair(1, n)), Arc::new(record))
 }
 
 /// What damage, or a later semel, leaves where a record was; every kind of it, and the keys that have it.
 fn unreadable() -> Vec<(Key, Vec<u8>)> {
-    let whole = Codec::LATEST.encode(WriteId(Uuid::from_u64_pair(1, OPEN)), &Samples::any(3));
+    let whole = Codec::LATEST.encode(&versioned(OPEN, Samples::any(3)));
     let mut later = whole.clone();
     later[0] = FormatVersion::LATEST.get() + 1;
     let cut_short = whole[..whole.len() / 2].to_vec();
@@ -132,7 +132,7 @@ async fn scans_list_and_the_sweep_step_over_it() {
     let coordinator = Coordinator::new(store.clone(), Arc::new(Then), 1, coordinator::Settings::default());
     let filter =
         ListingFilter { tenant: key("t", 0).tenant, endpoint: None, reading: Some(Listing::Unresolved) };
-    let listed = coordinator.list(&filter, &rules, 1000, None, usize::MAX, |_, _| 1).await.expect("it lists");
+    let listed = coordinator.list(&filter, &rules, 1000, None, usize::MAX, |_| 1).await.expect("it lists");
     assert_eq!((listed.records.len(), listed.next), (readable(), None));
 
     let policies = Arc::new(Policies::new(rules));

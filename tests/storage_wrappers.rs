@@ -15,12 +15,12 @@ use uuid::Uuid;
 const PUT: Operation = Operation::CompareAndPut;
 
 fn first(n: u64) -> Write {
-    let next = Versioned { write_id: WriteId(Uuid::from_u64_pair(1, n)), record: Arc::new(Samples::any(n)) };
+    let next = Versioned::new(WriteId(Uuid::from_u64_pair(1, n)), Arc::new(Samples::any(n)));
     Write::new(key("t", 1), None, next, &Policy::default())
 }
 
 fn made_by(write: &Write) -> Versioned {
-    Versioned { write_id: write.write_id, record: write.next.clone() }
+    write.made()
 }
 
 fn faulty() -> (Arc<FaultInjecting>, Arc<MemoryStore>) {

@@ -41,7 +41,7 @@ impl Clock for At {
 }
 
 fn versioned(id: u128, record: Record) -> Versioned {
-    Versioned { write_id: WriteId(Uuid::from_u128(id)), record: Arc::new(record) }
+    Versioned::new(WriteId(Uuid::from_u128(id)), Arc::new(record))
 }
 
 #[allow(clippy::unnecessary_wraps, reason = "a step of a script, as errors are")]

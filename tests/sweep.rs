@@ -274,9 +274,9 @@ async fn what_a_dead_server_began_is_counted_logged_and_listed_as_unresolved_wit
     assert_eq!(log.text().matches("a key is unresolved").count(), 1, "{}", log.text());
     let filter = |reading| ListingFilter { tenant: key("k").tenant, endpoint: None, reading };
     let rules = PolicyRules::new(policy, Vec::new());
-    let list = async |reading| survivor.list(&filter(reading), &rules, 10, None, usize::MAX, |_, _| 1).await;
+    let list = async |reading| survivor.list(&filter(reading), &rules, 10, None, usize::MAX, |_| 1).await;
     let page = list(Some(Listing::Unresolved)).await.unwrap();
-    let found: Vec<_> = page.records.iter().map(|(found, kept)| (found.clone(), kept.fence)).collect();
+    let found: Vec<_> = page.records.iter().map(|listed| (listed.key.clone(), listed.kept.fence)).collect();
     assert_eq!(found, [(key("secret-order"), fence)]);
     for wider in [None, Some(Listing::InProgress), Some(Listing::Completed)] {
         let error = list(wider).await.unwrap_err();

@@ -19,13 +19,18 @@ use tracing::{error, info, warn};
 use self::opening::Opened;
 use super::config_command::ConfigArgs;
 use super::exit::Exit;
+use crate::audit::Audit;
 use crate::clock::SystemClock;
-use crate::config::{Loaded, PolicyWatch, ServerConfig, StoreSettings, kept_too_long};
+use crate::config::{
+    EncryptionKeys, EncryptionKeysWatch, Loaded, PolicyWatch, ServerConfig, StoreSettings, kept_too_long,
+};
 use crate::coordinator::{self, Coordinator};
 use crate::policies::Policies;
 use crate::quotas::Quotas;
 use crate::server::{Listeners, Server, say_it_starts};
+use crate::storage::Store;
 use crate::storage::metered::Metered;
+use crate::storage::sealed::{Keyrings, Sealing};
 use crate::sweep::Sweep;
 use crate::telemetry::{KeyHash, Names, Telemetry};
 
@@ -96,21 +101,16 @@ async fn serve(loaded: Loaded) -> Result<End, Stopped> {
             .local_addr()
             .map_err(|error| cannot("tell the operations port", &error))?,
     };
-    let secret = config
-        .key_hash_secret
-        .as_ref()
-        .map_or_else(|| rand::random::<[u8; 32]>().to_vec(), |secret| secret.as_bytes().to_vec());
-    let key_hash = KeyHash::new(&secret);
+    let key_hash = key_hash(&config);
     let clock = Arc::new(SystemClock);
     let names = Names { key_hash: key_hash.clone(), store: config.store.name() };
     let telemetry = Telemetry::start(&config.telemetry, names, clock.clone());
     let telemetry = Arc::new(telemetry.map_err(|error| cannot("start telemetry", &error))?);
-    let reload = Arc::new(Notify::new());
-    let has_policy = config.policy.is_some();
+    let mut reload = Reload::default();
     let opened = tokio::select! {
         opened = opening::open(&config.store) => opened?,
         () = say_it_starts(&listeners.operations, &config.limits, &telemetry, &configuration) => return Err(Stopped),
-        signal = signals.next_stopping(&reload, has_policy) => {
+        signal = signals.next_stopping(&reload) => {
             info!(signal, "told to stop before the store was open; nothing was served");
             return Ok(End::BeforeItServed);
         }
@@ -120,14 +120,23 @@ async fn serve(loaded: Loaded) -> Result<End, Stopped> {
     {
         warn!("{warning}");
     }
-    let store = Arc::new(Metered::telling(store, telemetry.clone()));
+    let store: Arc<dyn Store> = Arc::new(Metered::telling(store, telemetry.clone()));
+    let stop = CancellationToken::new();
+    let tasks = TaskTracker::new();
+    let audit = Arc::new(audit_log(&config, clock.clone(), key_hash.clone())?);
+    let store = match loaded.encryption {
+        None => store,
+        Some(keys) => {
+            let (sealing, watch) = encrypted(store, keys);
+            tasks.spawn(watch.audited(audit.clone()).run(reload.one_more(), stop.clone()));
+            Arc::new(sealing)
+        }
+    };
     let policies = Arc::new(Policies::new(loaded.policies));
     let quotas = Arc::new(Quotas::new(policies.clone()));
     let settings = coordinator::Settings { observer: Some(quotas.clone()), ..config.coordinator.clone() };
     let coordinator = Arc::new(Coordinator::new(store.clone(), clock.clone(), rand::random(), settings));
 
-    let stop = CancellationToken::new();
-    let tasks = TaskTracker::new();
     let sweep = Sweep::new(store, policies.clone(), clock, key_hash).counting_for(quotas.clone());
     if let Some(metrics) = telemetry.metrics() {
         metrics.show_counts(&sweep.counts());
@@ -141,8 +150,8 @@ async fn serve(loaded: Loaded) -> Result<End, Stopped> {
             (config.clock_skew_allowance, config.limits.request_timeout),
             policies.clone(),
         );
-        let watch = watch.on_a_store_that_keeps(longest_kept);
-        tasks.spawn(watch.run(reload.clone(), stop.clone()));
+        let watch = watch.on_a_store_that_keeps(longest_kept).audited(audit.clone());
+        tasks.spawn(watch.run(reload.one_more(), stop.clone()));
     }
 
     if let Some(store) = embedded
@@ -158,6 +167,7 @@ async fn serve(loaded: Loaded) -> Result<End, Stopped> {
         policies,
         quotas,
         limits: config.limits.clone(),
+        audit,
         telemetry: telemetry.clone(),
         configuration,
     };
@@ -165,22 +175,47 @@ async fn serve(loaded: Loaded) -> Result<End, Stopped> {
     let served = server.run(listeners, drain.clone().cancelled_owned());
     tokio::select! {
         result = served => result.map_err(|error| cannot("serve", &error))?,
-        () = signals.obey(&drain, &reload, has_policy) => return Err(stopped_at_once()),
+        () = signals.obey(&drain, &reload) => return Err(stopped_at_once()),
     }
     stop.cancel();
     tasks.close();
     tokio::select! {
         () = tasks.wait() => {}
-        _ = signals.next_stopping(&reload, has_policy) => return Err(stopped_at_once()),
+        _ = signals.next_stopping(&reload) => return Err(stopped_at_once()),
     }
     // The task ends by itself within seconds, whatever the collector does.
     let flushed = tokio::task::spawn_blocking(move || telemetry.shut_down());
     tokio::select! {
         _ = flushed => {}
-        _ = signals.next_stopping(&reload, has_policy) => return Err(stopped_at_once()),
+        _ = signals.next_stopping(&reload) => return Err(stopped_at_once()),
     }
     info!("stopped");
     Ok(End::InOrder)
+}
+
+/// Names keys by the secret that is configured, or by one of this start alone.
+fn key_hash(config: &ServerConfig) -> KeyHash {
+    match &config.key_hash_secret {
+        Some(secret) => KeyHash::new(secret.as_bytes()),
+        None => KeyHash::new(&rand::random::<[u8; 32]>()),
+    }
+}
+
+fn audit_log(config: &ServerConfig, clock: Arc<SystemClock>, key_hash: KeyHash) -> Result<Audit, Stopped> {
+    match config.audit_log.clone() {
+        None => Ok(Audit::to_log(clock, key_hash)),
+        Some(path) => {
+            Audit::to_file(path, clock, key_hash).map_err(|error| cannot("keep the audit log", &error))
+        }
+    }
+}
+
+/// The same store, whose records are encrypted under `keys`, and what follows their file.
+fn encrypted(store: Arc<dyn Store>, keys: EncryptionKeys) -> (Sealing, EncryptionKeysWatch) {
+    let EncryptionKeys { path, text, keyring } = keys;
+    let keyrings = Arc::new(Keyrings::new(keyring));
+    let watch = EncryptionKeysWatch::new(path, &text, keyrings.clone());
+    (Sealing::new(store, keyrings), watch)
 }
 
 fn stopped_at_once() -> Stopped {
@@ -215,6 +250,19 @@ fn say_what_is_open(config: &ServerConfig, addresses: banner::Addresses) {
     }
 }
 
+/// Has the watches of files look at once.
+#[derive(Default)]
+struct Reload(Vec<Arc<Notify>>);
+
+impl Reload {
+    /// For one more watch.
+    fn one_more(&mut self) -> Arc<Notify> {
+        let notify = Arc::new(Notify::new());
+        self.0.push(notify.clone());
+        notify
+    }
+}
+
 /// What this process is told from outside.
 struct Signals {
     terminate: Signal,
@@ -233,23 +281,23 @@ impl Signals {
     }
 
     /// Starts to drain at the first signal that asks to stop, and ends at the second.
-    async fn obey(&mut self, drain: &CancellationToken, reload: &Notify, has_policy: bool) {
-        let signal = self.next_stopping(reload, has_policy).await;
+    async fn obey(&mut self, drain: &CancellationToken, reload: &Reload) {
+        let signal = self.next_stopping(reload).await;
         info!(signal, "told to stop; a second signal stops at once");
         drain.cancel();
-        self.next_stopping(reload, has_policy).await;
+        self.next_stopping(reload).await;
     }
 
-    /// The next SIGTERM or SIGINT. Until then, SIGHUP reloads the policy.
-    async fn next_stopping(&mut self, reload: &Notify, has_policy: bool) -> &'static str {
+    /// The next SIGTERM or SIGINT. Until then, SIGHUP has every watched file looked at.
+    async fn next_stopping(&mut self, reload: &Reload) -> &'static str {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return "SIGTERM",
                 _ = self.interrupt.recv() => return "SIGINT",
-                _ = self.hang_up.recv() => if has_policy {
-                    reload.notify_one();
+                _ = self.hang_up.recv() => if reload.0.is_empty() {
+                    info!("SIGHUP: no policy file is set, nor another that is watched, so there is nothing to reload");
                 } else {
-                    info!("SIGHUP: no policy file is set, so there is nothing to reload");
+                    reload.0.iter().for_each(|watch| watch.notify_one());
                 },
             }
         }

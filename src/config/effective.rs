@@ -234,6 +234,7 @@ impl Effective {
             key_hash_secret,
             log_level: self.levels("log_level"),
             log_format: if self.text("log_format") == "json" { LogFormat::Json } else { LogFormat::Human },
+            audit_log: self.path("audit_log").cloned(),
             coordinator: coordinator::Settings {
                 max_waiters: self.fitting("max_waiters"),
                 replay_cache_bytes: self.number("replay_cache_bytes"),

@@ -11,7 +11,7 @@ use super::toml_lines::{Source, kind};
 use super::units::{format_duration, format_size, parse_duration, parse_size};
 use crate::domain::{OnLostLease, Pattern, Policy, PolicyRules, Rule};
 
-const FIELDS: [&str; 14] = [
+pub(super) const FIELDS: [&str; 14] = [
     "lease",
     "max_lease",
     "retention",
@@ -308,7 +308,7 @@ fn set(policy: &mut Policy, name: &str, value: &DeValue<'_>) -> Option<Result<()
 }
 
 /// A field's value, as the file would write it.
-fn shown(policy: &Policy, field: &str) -> String {
+pub(super) fn shown(policy: &Policy, field: &str) -> String {
     let length = match field {
         "lease" => policy.lease,
         "max_lease" => policy.max_lease,

@@ -270,10 +270,14 @@ settings! {
         "Makes the hashes that stand for keys in logs comparable over restarts and servers. Without one, each start makes its own.";
     "key_hash_secret_file": Kind::Path, None,
         "A file that holds key_hash_secret.";
+    "encryption_key_file": Kind::Path, None,
+        "The keys under which what callers wrote is encrypted in the store: results, checkpoints, labels, remarks, fingerprints. Without it nothing is, and what was encrypted cannot be read.";
     "log_level": Kind::Levels, Some("info,fjall=warn,lsm_tree=warn,scylla=warn"),
         "What is logged: off, error, warn, info, debug or trace; also by target, such as info,semel=debug.";
     "log_format": Kind::Choice(&["human", "json"]), Some("human"),
         "How it is logged, on standard error.";
+    "audit_log": Kind::Path, None,
+        "A file to which operators' calls, and changes of policy, keys and credentials, are appended as JSON lines. Without it they are in the log, with the target semel::audit, whatever log_level says.";
     "max_waiters": Kind::Count(0, 10_000_000), Some("10000"),
         "How many Begins may be held at a time while another attempt runs.";
     "replay_cache_bytes": Kind::Size(0, TIB), Some("32MiB"),

@@ -48,11 +48,22 @@ impl From<Reading> for Listing {
     }
 }
 
+/// A record that was listed.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    /// Whose.
+    pub key: Key,
+    /// How it stands.
+    pub kept: Kept,
+    /// What callers wrote in it is encrypted, and this server has no key for it: `kept` has none of it.
+    pub sealed: bool,
+}
+
 /// Some of the records, and where to go on.
 #[derive(Clone, Debug)]
 pub struct ListingPage {
     /// Records that match.
-    pub records: Vec<(Key, Kept)>,
+    pub records: Vec<Listed>,
     /// Absent at the end. A page with few records, or none, may still have one.
     pub next: Option<Cursor>,
 }
@@ -67,7 +78,7 @@ impl Coordinator {
         page_size: usize,
         after: Option<Cursor>,
         max_bytes: usize,
-        size: impl Fn(&Key, &Kept) -> usize,
+        size: impl Fn(&Listed) -> usize,
     ) -> Result<ListingPage, CallError> {
         // The narrowest that answers: not every store lists more.
         let scope = match filter.reading {
@@ -87,13 +98,16 @@ impl Coordinator {
             let scan = Scan { scope, tenant: Some(filter.tenant.clone()), after: page.next.clone(), limit };
             let rows = self.records.store.scan(&scan).await.map_err(report)?;
             let now = self.clock.now();
-            let found: Vec<(Key, Kept)> = rows
+            let found: Vec<Listed> = rows
                 .records
                 .into_iter()
-                .filter_map(|(key, current)| Some((key, current.record.live(now)?.clone())))
-                .filter(|(key, kept)| filter.admits(key, kept, rules, now))
+                .filter_map(|(key, current)| {
+                    let kept = current.record.live(now)?.clone();
+                    Some(Listed { key, kept, sealed: current.sealed.is_some() })
+                })
+                .filter(|listed| filter.admits(listed, rules, now))
                 .collect();
-            let more: usize = found.iter().map(|(key, kept)| size(key, kept)).sum();
+            let more: usize = found.iter().map(&size).sum();
             if bytes + more > max_bytes && !(page.records.is_empty() && limit == 1) {
                 if limit == 1 {
                     return Ok(page);
@@ -114,7 +128,12 @@ impl Coordinator {
 }
 
 impl ListingFilter {
-    fn admits(&self, key: &Key, kept: &Kept, rules: &PolicyRules, now: crate::domain::Timestamp) -> bool {
+    fn admits(
+        &self,
+        Listed { key, kept, .. }: &Listed,
+        rules: &PolicyRules,
+        now: crate::domain::Timestamp,
+    ) -> bool {
         if self.endpoint.as_ref().is_some_and(|endpoint| *endpoint != key.endpoint) {
             return false;
         }

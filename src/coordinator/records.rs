@@ -7,7 +7,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{error, warn};
 
 use super::replay_cache::{Recent, ReplayCache};
 use super::single_flight::{Lanes, Seen, Turn};
@@ -84,6 +84,11 @@ impl Records {
     pub(super) fn remember(&self, turn: &Turn<'_>, since: Instant) {
         let key = turn.key();
         match turn.seen().and_then(|seen| seen.current.as_ref()) {
+            // A key for it may be put in force at any time.
+            Some(current) if current.sealed.is_some() => {
+                self.replay_cache.forget(key);
+                self.recent.forget(key);
+            }
             Some(current) if is_completed(&current.record) => {
                 self.recent.forget(key);
                 if turn.unsettled().is_none() {
@@ -126,6 +131,17 @@ impl Records {
 
 pub(super) fn is_completed(record: &Record) -> bool {
     matches!(record, Record::Kept(kept) if matches!(kept.phase, Phase::Completed { .. }))
+}
+
+/// A record that nobody could open is not an empty one: it is as if the store could not read it.
+pub(super) fn report_sealed(key: &Key) -> CallError {
+    error!(
+        semel.tenant = key.tenant.as_str(),
+        semel.endpoint = key.endpoint.as_str(),
+        "a record is encrypted, and this server has no key for it (see the setting encryption_key_file): its calls are \
+         refused, and nothing of it runs again"
+    );
+    CallError::StoreUnavailable
 }
 
 /// Logs the cause, which is not for callers, and keeps the kind.

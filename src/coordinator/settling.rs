@@ -14,7 +14,7 @@ use super::CallError;
 use super::records::{Records, is_completed, report};
 use super::single_flight::{LaneGuard, Seen, Turn};
 use super::time_left::{AnswerBy, after};
-use crate::storage::{Freshness, Put, StoreError, Versioned, Write};
+use crate::storage::{Freshness, Put, StoreError, Write};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 /// The longest pause while a caller waits for what became of its write.
@@ -78,7 +78,7 @@ impl Records {
                     observer.applied(write);
                 }
                 let current = match &put {
-                    Put::Applied => Some(Versioned { write_id: write.write_id, record: write.next.clone() }),
+                    Put::Applied => Some(write.made()),
                     Put::Conflict(current) => current.clone(),
                 };
                 turn.wrote(current, began);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::records::Records;
+use super::records::{Records, report_sealed};
 use super::settling::Sent;
 use super::single_flight::{LaneGuard, Turn};
 use super::time_left::AnswerBy;
@@ -85,6 +85,13 @@ impl Coordinator {
         loop {
             let seen = turn.seen().cloned().unwrap_or_default();
             let fresh = turn.is_fresh(arrived);
+            if C::READS_CONTENT && seen.current.as_ref().is_some_and(|current| current.sealed.is_some()) {
+                if fresh {
+                    return Err(report_sealed(turn.key()));
+                }
+                records.look(turn, Freshness::Acknowledged, asked, look_by).await?;
+                continue;
+            }
             let record = seen.current.as_ref().map(|current| &*current.record);
             match decide(record, command, policy, self.clock.now()) {
                 Transition::Unchanged(answer) => {
@@ -101,7 +108,7 @@ impl Coordinator {
                     records.look(turn, Freshness::Acknowledged, asked, look_by).await?;
                 }
                 Transition::Change { next, answer } => {
-                    let next = Versioned { write_id: records.new_write_id(), record: Arc::new(next) };
+                    let next = Versioned::new(records.new_write_id(), Arc::new(next));
                     let write = Write::new(turn.key().clone(), seen.current.as_ref(), next, policy);
                     match records.write(turn, &write, asked, answer_by, sent).await {
                         Ok(Put::Applied) => return Ok(answer),

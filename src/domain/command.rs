@@ -25,6 +25,9 @@ pub trait Command {
     /// Whether a refusal makes an owner stop: it is then said only on what a serial read found.
     const REFUSAL_STOPS_OWNER: bool;
 
+    /// Whether it needs what callers wrote in the record, or how the record reads is enough.
+    const READS_CONTENT: bool = true;
+
     /// The pure decision: what to answer and what to store.
     fn decide(&self, record: Option<&Record>, policy: &Policy, now: Timestamp) -> Transition<Self::Answer>;
 }

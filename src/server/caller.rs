@@ -90,6 +90,11 @@ impl Caller {
         self.0.as_deref()
     }
 
+    /// Who it is, for people.
+    pub fn name(&self) -> &str {
+        self.identity().map_or("anonymous", Identity::name)
+    }
+
     /// The tenant of a call that names none.
     pub fn only_tenant(&self) -> Option<&Tenant> {
         self.0.as_ref()?.only.as_ref()

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 
+use super::audited::about;
 use super::call::Context;
 use super::convert;
 use super::observed::{checked, observed};
 use super::status::Failure;
+use crate::audit::{Audit, AuditedCall};
 use crate::coordinator::Coordinator;
 use crate::policies::Policies;
 use crate::proto;
@@ -20,6 +22,7 @@ pub(super) struct Operator {
     pub(super) coordinator: Arc<Coordinator>,
     pub(super) policies: Arc<Policies>,
     pub(super) telemetry: Arc<Telemetry>,
+    pub(super) audit: Arc<Audit>,
     pub(super) max_response_bytes: usize,
 }
 
@@ -30,26 +33,10 @@ impl OperatorService for Operator {
         request: Request<proto::ListRecordsRequest>,
     ) -> Result<Response<proto::ListRecordsResponse>, Status> {
         let context = Context::of(&request);
-        let call = checked(
-            &self.telemetry,
-            Method::ListRecords,
-            &context,
-            convert::list(request.get_ref(), &context.caller),
-        )?;
-        let rules = self.policies.current();
-        let now = self.coordinator.now();
-        let max_bytes = self.max_response_bytes.saturating_sub(convert::list_page::TOKEN_BYTES);
-        let listing = self.coordinator.list(
-            &call.filter,
-            &rules,
-            call.page_size,
-            call.after,
-            max_bytes,
-            |key, kept| convert::list_page::record_bytes(key, kept, &rules, now),
-        );
-        let page = context.deadline.reading(listing).await.map_err(Failure::from);
-        let page = checked(&self.telemetry, Method::ListRecords, &context, page)?;
-        Ok(Response::new(convert::list_page::response(page, &call.filter, &rules, now)))
+        let mut audited = self.audit.begin(context.caller.name(), "ListRecords");
+        let answer = self.list(request.get_ref(), &context, &mut audited).await;
+        audited.ended(answer.as_ref().err().map(|failure| failure.reason().as_str()));
+        Ok(Response::new(checked(&self.telemetry, Method::ListRecords, &context, answer)?))
     }
 
     async fn resolve_record(
@@ -57,11 +44,14 @@ impl OperatorService for Operator {
         request: Request<proto::ResolveRecordRequest>,
     ) -> Result<Response<proto::ResolveRecordResponse>, Status> {
         let context = Context::of(&request);
+        let mut audited = self.audit.begin(context.caller.name(), "ResolveRecord");
         let call = convert::resolve(request.into_inner(), &context.caller, &self.policies);
-        let (call, kept) = observed(&self.telemetry, Method::ResolveRecord, &context, call, async |call| {
-            call.decide(&self.coordinator, context.deadline).await
+        let answer = observed(&self.telemetry, Method::ResolveRecord, &context, call, async |call| {
+            call.decide_audited(&self.coordinator, context.deadline, &mut audited).await
         })
-        .await?;
+        .await;
+        audited.ended(answer.as_ref().err().map(|failure| failure.reason().as_str()));
+        let (call, kept) = answer?;
         Ok(Response::new(convert::resolve_response(&call, &kept, self.coordinator.now())))
     }
 
@@ -70,11 +60,14 @@ impl OperatorService for Operator {
         request: Request<proto::ForgetRecordRequest>,
     ) -> Result<Response<proto::ForgetRecordResponse>, Status> {
         let context = Context::of(&request);
+        let mut audited = self.audit.begin(context.caller.name(), "ForgetRecord");
         let call = convert::forget(request.into_inner(), &context.caller, &self.policies);
-        observed(&self.telemetry, Method::ForgetRecord, &context, call, async |call| {
-            call.decide(&self.coordinator, context.deadline).await
+        let answer = observed(&self.telemetry, Method::ForgetRecord, &context, call, async |call| {
+            call.decide_audited(&self.coordinator, context.deadline, &mut audited).await
         })
-        .await?;
+        .await;
+        audited.ended(answer.as_ref().err().map(|failure| failure.reason().as_str()));
+        answer?;
         Ok(Response::new(proto::ForgetRecordResponse {}))
     }
 
@@ -83,8 +76,33 @@ impl OperatorService for Operator {
         request: Request<proto::GetPolicyRequest>,
     ) -> Result<Response<proto::GetPolicyResponse>, Status> {
         let context = Context::of(&request);
+        let mut audited = self.audit.begin(context.caller.name(), "GetPolicy");
         let in_force = convert::policy(request.get_ref(), &context.caller, &self.policies);
+        about(&mut audited, &request.get_ref().tenant, &request.get_ref().endpoint);
+        audited.ended(in_force.as_ref().err().map(|failure| failure.reason().as_str()));
         let in_force = checked(&self.telemetry, Method::GetPolicy, &context, in_force)?;
         Ok(Response::new(convert::policy_response(&in_force)))
+    }
+}
+
+impl Operator {
+    async fn list(
+        &self,
+        request: &proto::ListRecordsRequest,
+        context: &Context,
+        audited: &mut AuditedCall<'_>,
+    ) -> Result<proto::ListRecordsResponse, Failure> {
+        let call = convert::list(request, &context.caller)?;
+        call.audited(audited);
+        let rules = self.policies.current();
+        let now = self.coordinator.now();
+        let max_bytes = self.max_response_bytes.saturating_sub(convert::list_page::TOKEN_BYTES);
+        let listing =
+            self.coordinator.list(&call.filter, &rules, call.page_size, call.after, max_bytes, |listed| {
+                convert::list_page::record_bytes(listed, &rules, now)
+            });
+        let page = context.deadline.reading(listing).await?;
+        audited.asked([("records_told", page.records.len().to_string())]);
+        Ok(convert::list_page::response(page, &call.filter, &rules, now))
     }
 }

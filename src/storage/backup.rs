@@ -192,14 +192,15 @@ impl<R: Read> Restoring<R> {
             }
             return Ok(None);
         };
-        let (key, Versioned { write_id, record }) = decode(&key, &record)?;
+        let (key, Versioned { write_id, record, sealed }) = decode(&key, &record)?;
         let before = Arc::unwrap_or_clone(record);
         let after = self.mark.record(before.clone());
         let changed = before != after;
         self.unresolved += u64::from(changed);
         self.fences_ahead += u64::from(before.fence().moment() > self.mark.at);
         let write_id = if changed { WriteId(Uuid::new_v4()) } else { write_id };
-        Ok(Some((key, Versioned { write_id, record: Arc::new(after) })))
+        // What is encrypted stays so: who opens it makes the same of it, since the store says how it was restored.
+        Ok(Some((key, Versioned { write_id, record: Arc::new(after), sealed })))
     }
 }
 

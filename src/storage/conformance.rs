@@ -269,7 +269,7 @@ fn write_id() -> WriteId {
 
 /// The write that puts `next` in the place of `before`, under the default policy.
 fn write_of(key: &Key, before: Option<&Versioned>, next: Arc<Record>) -> Write {
-    let next = Versioned { write_id: write_id(), record: next };
+    let next = Versioned::new(write_id(), next);
     Write::new(key.clone(), before, next, &Policy::default())
 }
 
@@ -283,7 +283,7 @@ fn after(before: &Write, record: Record) -> Write {
 
 /// What is there once `write` was applied.
 fn made_by(write: &Write) -> Versioned {
-    Versioned { write_id: write.write_id, record: write.next.clone() }
+    write.made()
 }
 
 async fn put(store: &dyn Store, write: &Write) -> Put {

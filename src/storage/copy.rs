@@ -129,6 +129,8 @@ async fn place(to: &dyn Store, key: Key, ours: Versioned, clock: &dyn Clock) -> 
             expected,
             write_id: ours.write_id,
             next: ours.record.clone(),
+            // As it is: it is bound to the key and the write id, which stay, and no key is needed for a copy.
+            sealed: ours.sealed.clone(),
             was: Interest::Settled,
             // Which policy will be in force there is not known here. To look at one record too many is no harm.
             becomes: if ours.record.is_open() { Interest::MayEndUnresolved } else { Interest::Settled },

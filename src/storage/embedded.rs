@@ -24,8 +24,8 @@ use self::mark::StoreId;
 use self::recent::Recent;
 use self::request::{Current, Next, Queue, Request, Verdict};
 use super::record_codec::{Codec, Head};
-use super::{Freshness, Page, Put, Scan, Store, StoreError, StoreName, Versioned, Write, WriteId};
-use crate::domain::{Key, Record, Restored, Timestamp};
+use super::{Freshness, Page, Put, Scan, Store, StoreError, StoreName, Versioned, Write};
+use crate::domain::{Key, Restored, Timestamp};
 
 mod committer;
 mod directory;
@@ -387,7 +387,7 @@ impl EmbeddedStore {
             while let Some((key, current)) =
                 records.next_if(|_| chunk.len() < LOAD_RECORDS && bytes < LOAD_BYTES)
             {
-                let next = encoded(current.write_id, &current.record);
+                let next = encoded(current);
                 bytes += next.value.len();
                 chunk.push((UserKey::from(key.to_bytes()), next));
             }
@@ -440,19 +440,19 @@ fn lost() -> StoreError {
     StoreError::OutcomeUnknown("the committer ended before it answered".to_owned())
 }
 
-fn encoded(write_id: WriteId, record: &Arc<Record>) -> Next {
+fn encoded(current: Versioned) -> Next {
     thread_local! {
         static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
     }
     const KEPT_BYTES: usize = 64 * 1024;
     let value = BUFFER.with_borrow_mut(|buffer| {
         buffer.clear();
-        CODEC.encode_into(write_id, record, buffer);
+        CODEC.encode_into(&current, buffer);
         let value = UserValue::from(buffer.as_slice());
         buffer.shrink_to(KEPT_BYTES);
         value
     });
-    Next { head: Head::of(write_id, record), value, record: Arc::clone(record) }
+    Next { head: Head::of(current.write_id, &current.record), value, current }
 }
 
 #[async_trait]
@@ -488,7 +488,7 @@ impl Store for EmbeddedStore {
     async fn compare_and_put(&self, write: &Write) -> Result<Put, StoreError> {
         let (reply, answer) = oneshot::channel();
         let key = UserKey::from(write.key.to_bytes());
-        let next = encoded(write.write_id, &write.next);
+        let next = encoded(write.made());
         let room = self.queue.room(key.len() + next.value.len())?;
         self.queue.send(Request::Put(request::Put { key, expected: write.expected, next, room, reply }))?;
         match answer.await.map_err(|_| lost())?? {

@@ -52,7 +52,7 @@ impl Store for MemoryStore {
         if !holds {
             return Ok(Put::Conflict(current.cloned()));
         }
-        let next = Versioned { write_id: write.write_id, record: write.next.clone() };
+        let next = write.made();
         records.insert(bytes, (write.key.clone(), next));
         Ok(Put::Applied)
     }

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use prost::Message;
 use uuid::Uuid;
 
+use super::sealed::{KeyId, NONCE_BYTES, Sealed};
 use super::{Versioned, WriteId};
 use crate::domain::{
     AttemptId, Checkpoint, CheckpointName, Checkpoints, Detail, Fence, Fingerprint, Forgotten, GivenUp,
@@ -29,11 +30,13 @@ pub struct FormatVersion(u8);
 impl FormatVersion {
     /// The first there was.
     pub const FIRST: Self = Self(1);
+    /// The first that may have what callers wrote encrypted.
+    pub const SEALED: Self = Self(2);
     /// The latest that this release knows.
-    pub const LATEST: Self = Self(1);
+    pub const LATEST: Self = Self::SEALED;
     /// What the release after this one might write: records have one more field, [`Kept::probe`].
     #[cfg(feature = "test-support")]
-    pub const NEXT: Self = Self(2);
+    pub const NEXT: Self = Self(3);
 
     /// The format of this number; there is none of number 0.
     pub const fn new(number: u8) -> Option<Self> {
@@ -45,15 +48,14 @@ impl FormatVersion {
         self.0
     }
 
-    /// The earliest format that holds all of `record`.
-    fn needed_by(record: &Record) -> Self {
+    /// The earliest format that holds all of `current`.
+    fn needed_by(current: &Versioned) -> Self {
         #[cfg(feature = "test-support")]
-        if matches!(record, Record::Kept(Kept { probe: Some(_), .. })) {
+        if matches!(&*current.record, Record::Kept(Kept { probe: Some(_), .. })) {
             return Self::NEXT;
         }
-        // Every field so far is of the first format.
-        let _ = record;
-        Self::FIRST
+        // A semel that knows no later one would take an encrypted record for an empty one.
+        if current.sealed.is_some() { Self::SEALED } else { Self::FIRST }
     }
 }
 
@@ -144,18 +146,18 @@ impl Codec {
         self.latest
     }
 
-    /// Appends `record`, made by `write_id`, to `bytes`.
-    pub fn encode_into(self, write_id: WriteId, record: &Record, bytes: &mut Vec<u8>) {
-        let message = wire::Stored::of(write_id, record);
+    /// Appends `current` to `bytes`.
+    pub fn encode_into(self, current: &Versioned, bytes: &mut Vec<u8>) {
+        let message = wire::Stored::of(current);
         bytes.reserve(1 + message.encoded_len());
-        bytes.push(self.writes.max(FormatVersion::needed_by(record)).0);
+        bytes.push(self.writes.max(FormatVersion::needed_by(current)).0);
         message.encode_raw(bytes);
     }
 
-    /// `record`, made by `write_id`, as bytes.
-    pub fn encode(self, write_id: WriteId, record: &Record) -> Vec<u8> {
+    /// `current` as bytes.
+    pub fn encode(self, current: &Versioned) -> Vec<u8> {
         let mut bytes = Vec::new();
-        self.encode_into(write_id, record, &mut bytes);
+        self.encode_into(current, &mut bytes);
         bytes
     }
 
@@ -190,15 +192,22 @@ impl Codec {
 }
 
 impl wire::Stored {
-    fn of(write_id: WriteId, record: &Record) -> Self {
-        let head = Head::of(write_id, record);
+    fn of(current: &Versioned) -> Self {
+        let Versioned { write_id, record, sealed } = current;
+        let head = Head::of(*write_id, record);
         let (write_id_high, write_id_low) = write_id.0.as_u64_pair();
         Self {
             write_id_high,
             write_id_low,
             reclaim_at: head.reclaim_at.as_micros(),
             open: head.open,
-            record: Some(match record {
+            sealed: sealed.as_ref().map(|sealed| wire::Sealed {
+                key_id: sealed.key_id.as_str().to_owned(),
+                nonce: Bytes::copy_from_slice(&sealed.nonce),
+                ciphertext: sealed.ciphertext.clone(),
+                write_id: Bytes::copy_from_slice(sealed.write_id.0.as_bytes()),
+            }),
+            record: Some(match &**record {
                 Record::Kept(kept) => wire::Record::Kept(wire::Kept::of(kept)),
                 Record::Forgotten(forgotten) => wire::Record::Forgotten(wire::Forgotten {
                     fence: forgotten.fence.get(),
@@ -221,7 +230,20 @@ impl wire::Stored {
         Ok(Versioned {
             write_id: WriteId(Uuid::from_u64_pair(self.write_id_high, self.write_id_low)),
             record: Arc::new(record),
+            sealed: self.sealed.map(wire::Sealed::into_sealed).transpose()?.map(Arc::new),
         })
+    }
+}
+
+impl wire::Sealed {
+    fn into_sealed(self) -> Result<Sealed, DecodeError> {
+        let key_id = KeyId::new(&self.key_id)
+            .ok_or_else(|| DecodeError::damaged("the id of the key that it is encrypted under is none"))?;
+        let nonce = <[u8; NONCE_BYTES]>::try_from(&self.nonce[..])
+            .map_err(|_| DecodeError::damaged(format!("it has a nonce of {} bytes", self.nonce.len())))?;
+        let write_id = Uuid::from_slice(&self.write_id)
+            .map_err(|_| DecodeError::damaged("it names no write that it was encrypted for"))?;
+        Ok(Sealed { key_id, write_id: WriteId(write_id), nonce, ciphertext: self.ciphertext })
     }
 }
 

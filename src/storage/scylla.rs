@@ -217,7 +217,7 @@ impl Shared {
         if next.record.is_open() {
             self.note(key, &next.record).await.map_err(|error| errors::of_read(&error))?;
         }
-        let record = codec.encode(next.write_id, &next.record);
+        let record = codec.encode(&next);
         let (expected_id, expected_record) = match damage {
             Damage::RecordGone(write_id) => (Some(write_id.0), None),
             Damage::WriteIdGone(record) => (None, Some(record.as_slice())),
@@ -236,7 +236,7 @@ impl Shared {
     /// Sends a conditional write once.
     async fn send(&self, write: &Write) -> Result<QueryResult, ExecutionError> {
         let ttl = self.ttl(write.next.reclaim_at());
-        let record = self.codec().encode(write.write_id, &write.next);
+        let record = self.codec().encode(&write.made());
         let (tenant, endpoint, key) = parts(&write.key);
         let made_by = write.write_id.0;
         match write.expected {

@@ -36,8 +36,14 @@ const RANDOM: &[&str] =
 const DATABASES: &[&str] = &["fjall", "lsm_tree", "scylla"];
 
 /// Who may change records: the coordinator, the copy of a whole store, and what stands between a caller and a store.
-const WRITERS: &[&str] =
-    &["coordinator", "storage/copy", "storage/conformance", "storage/fault_injecting", "storage/metered"];
+const WRITERS: &[&str] = &[
+    "coordinator",
+    "storage/copy",
+    "storage/conformance",
+    "storage/fault_injecting",
+    "storage/metered",
+    "storage/sealed",
+];
 
 const THREADS: &[&str] = &["std::thread::spawn", "std::thread::scope", "std::thread::Builder"];
 

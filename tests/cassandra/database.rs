@@ -118,12 +118,12 @@ pub(crate) fn mark_unknown() -> Policy {
 }
 
 pub(crate) fn write(key: &Key, before: Option<&Versioned>, record: Record, policy: &Policy) -> Write {
-    let next = Versioned { write_id: WriteId(Uuid::new_v4()), record: Arc::new(record) };
+    let next = Versioned::new(WriteId(Uuid::new_v4()), Arc::new(record));
     Write::new(key.clone(), before, next, policy)
 }
 
 pub(crate) fn made_by(write: &Write) -> Versioned {
-    Versioned { write_id: write.write_id, record: write.next.clone() }
+    write.made()
 }
 
 /// Writes a record in the place of `before`, which must work, and returns it.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use semel::audit::Audit;
 use semel::clock::SystemClock;
 use semel::coordinator::{self, Coordinator, Poll};
 use semel::domain::{Clock, Policy, PolicyRules, Timestamp};
@@ -14,7 +15,7 @@ use semel::server::{Limits, Listeners, ServeError, Server};
 use semel::storage::Store;
 use semel::storage::metered::{CallOutcome, Metered, Operation};
 use semel::storage::scylla::{self, ScyllaStore};
-use semel::telemetry::Telemetry;
+use semel::telemetry::{KeyHash, Telemetry};
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 use tonic::transport::{Channel, Endpoint};
@@ -79,11 +80,13 @@ impl Start {
         let address = grpc.local_addr().expect("it is bound").to_string();
         let limits = Limits { request_timeout: self.request_timeout, ..Limits::default() };
         let telemetry = Arc::new(Telemetry::off());
+        let audit = Arc::new(Audit::to_log(self.clock.clone(), KeyHash::new(b"test")));
         let server = Server {
             coordinator,
             policies: policies.clone(),
             quotas,
             limits,
+            audit,
             telemetry,
             configuration: "".into(),
         };

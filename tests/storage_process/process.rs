@@ -88,7 +88,7 @@ pub(crate) fn current(writer: u64, step: u64) -> Versioned {
     };
     let fence = Fence::new(i64::try_from(step).expect("small")).expect("steps begin at 1");
     let record = Record::Kept(Kept { fence, phase, changed_at: Timestamp::from_micros(step), ..kept });
-    Versioned { write_id: write_id(writer, step), record: Arc::new(record) }
+    Versioned::new(write_id(writer, step), Arc::new(record))
 }
 
 /// The step at which a writer's record is, which must be exactly what that step wrote.
@@ -192,8 +192,7 @@ enum Look {
 async fn watch(store: &EmbeddedStore, writer: u64, step: u64, look: Look) {
     let key = key_of(writer);
     let record = Arc::new(Samples::in_progress(0));
-    let [never, refused] =
-        [Uuid::max(), Uuid::nil()].map(|id| Versioned { write_id: WriteId(id), record: record.clone() });
+    let [never, refused] = [Uuid::max(), Uuid::nil()].map(|id| Versioned::new(WriteId(id), record.clone()));
     let refused = Write::new(key.clone(), Some(&never), refused, &Policy::default());
     loop {
         let found = match look {
@@ -228,7 +227,7 @@ pub(crate) fn fill_journal(directory: &Path) {
     let store = store.expect("the store opens");
     let filler = |n| {
         let record = Samples::completed_with(n, vec![b'x'; 3 << 20]);
-        (key("filler", n), Versioned { write_id: write_id(1_000_000, n), record: Arc::new(record) })
+        (key("filler", n), Versioned::new(write_id(1_000_000, n), Arc::new(record)))
     };
     store.load((0..22).map(filler)).expect("loaded");
     drop(store);

@@ -71,7 +71,7 @@ impl Store for HintingStore {
         }
         let ttl = write.next.reclaim_at().since(self.clock.now());
         let ends = Instant::now() + ttl.clamp(Duration::from_secs(1), LONGEST_TTL);
-        let next = Versioned { write_id: write.write_id, record: write.next.clone() };
+        let next = write.made();
         rows.records.insert(write.key.clone(), (next, ends));
         if self.is_listed(write.was) && !self.is_listed(write.becomes) {
             rows.hints.remove(&hint);

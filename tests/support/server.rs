@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use semel::audit::Audit;
 use semel::coordinator::{Coordinator, Settings};
 use semel::domain::{Clock, PolicyRules, Timestamp};
 use semel::policies::Policies;
@@ -16,7 +17,7 @@ use semel::quotas::Quotas;
 use semel::server::{Limits, Listeners, ServeError, Server};
 use semel::storage::Store;
 use semel::storage::memory::MemoryStore;
-use semel::telemetry::Telemetry;
+use semel::telemetry::{KeyHash, Telemetry};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -55,6 +56,10 @@ pub(crate) struct Start {
     pub(crate) rules: PolicyRules,
     pub(crate) settings: Settings,
     pub(crate) limits: Limits,
+    /// What the server's write ids are drawn from.
+    pub(crate) seed: u64,
+    /// Where operators' calls are written down; in the log where absent.
+    pub(crate) audit: Option<Audit>,
     pub(crate) telemetry: Arc<Telemetry>,
 }
 
@@ -65,6 +70,8 @@ impl Default for Start {
             rules: PolicyRules::default(),
             settings: Settings::default(),
             limits: Limits::default(),
+            seed: 7,
+            audit: None,
             telemetry: Arc::new(Telemetry::off()),
         }
     }
@@ -84,7 +91,7 @@ impl Start {
             Arc::new(Quotas::timed_by(policies.clone(), elapsed))
         };
         let settings = Settings { observer: Some(quotas.clone()), ..self.settings };
-        let coordinator = Arc::new(Coordinator::new(self.store, clock.clone(), 7, settings));
+        let coordinator = Arc::new(Coordinator::new(self.store, clock.clone(), self.seed, settings));
         let listeners = Listeners {
             grpc: TcpListener::bind("127.0.0.1:0").await.unwrap(),
             operations: TcpListener::bind("127.0.0.1:0").await.unwrap(),
@@ -97,6 +104,9 @@ impl Start {
             policies: policies.clone(),
             quotas: quotas.clone(),
             limits: self.limits,
+            audit: Arc::new(
+                self.audit.unwrap_or_else(|| Audit::to_log(clock.clone(), KeyHash::new(b"test"))),
+            ),
             telemetry: self.telemetry.clone(),
             configuration: "# a test's server\n".into(),
         };

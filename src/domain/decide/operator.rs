@@ -65,6 +65,8 @@ impl Command for Forget {
 
     const REFUSAL_STOPS_OWNER: bool = false;
 
+    const READS_CONTENT: bool = false;
+
     fn decide(&self, record: Option<&Record>, policy: &Policy, now: Timestamp) -> Transition<()> {
         let Some(record) = record else { return refuse(Refusal::KeyNotFound) };
         if record.fence() != self.fence {

@@ -4,7 +4,7 @@ use prost::Message;
 
 use super::page_token;
 use super::time::{proto_duration, proto_timestamp};
-use crate::coordinator::{Begun, ListingFilter, ListingPage};
+use crate::coordinator::{Begun, Listed, ListingFilter, ListingPage};
 use crate::domain::{
     Aborted, BeginAnswer, Checkpoint, Completed, InForce, InProgressAnswer, Kept, Key, Lookup, OnLostLease,
     OperationResult, Outcome, Phase, Policy, PolicyRules, Reading, Renewed, Resolve, SavedCheckpoint,
@@ -109,21 +109,15 @@ pub(in crate::server) fn resolve_response(
 /// How a page is made: what each record costs of it, and what it becomes.
 pub(in crate::server) mod list_page {
     use super::{
-        Kept, Key, ListingFilter, ListingPage, Message, PolicyRules, Timestamp, page_token, proto, record,
+        Listed, ListingFilter, ListingPage, Message, PolicyRules, Timestamp, page_token, proto, record,
     };
 
     /// The most bytes that all but the records may take: the token, which holds the place of one record.
     pub(in crate::server) const TOKEN_BYTES: usize = 4096;
 
     /// What a record takes of the response, in bytes.
-    pub(in crate::server) fn record_bytes(
-        key: &Key,
-        kept: &Kept,
-        rules: &PolicyRules,
-        now: Timestamp,
-    ) -> usize {
-        let in_force = rules.select(&key.tenant, &key.endpoint);
-        let bytes = record(key, kept, &in_force.policy, now).encoded_len();
+    pub(in crate::server) fn record_bytes(listed: &Listed, rules: &PolicyRules, now: Timestamp) -> usize {
+        let bytes = listed_record(listed, rules, now).encoded_len();
         1 + prost::length_delimiter_len(bytes) + bytes
     }
 
@@ -133,14 +127,22 @@ pub(in crate::server) mod list_page {
         rules: &PolicyRules,
         now: Timestamp,
     ) -> proto::ListRecordsResponse {
-        let records = page.records.iter().map(|(key, kept)| {
-            let in_force = rules.select(&key.tenant, &key.endpoint);
-            record(key, kept, &in_force.policy, now)
-        });
+        let records = page.records.iter().map(|listed| listed_record(listed, rules, now));
         proto::ListRecordsResponse {
             records: records.collect(),
             next_page_token: page.next.map_or_else(String::new, |place| page_token::encode(filter, &place)),
         }
+    }
+
+    /// Where nobody can open it, no result is told, rather than an empty one.
+    fn listed_record(
+        Listed { key, kept, sealed }: &Listed,
+        rules: &PolicyRules,
+        now: Timestamp,
+    ) -> proto::Record {
+        let in_force = rules.select(&key.tenant, &key.endpoint);
+        let told = record(key, kept, &in_force.policy, now);
+        if *sealed { proto::Record { result: None, ..told } } else { told }
     }
 }
 

@@ -75,7 +75,7 @@ impl Touched {
     fn current(&self) -> Option<Current> {
         match &self.now {
             Now::AsBefore => self.before.as_ref().map(|(_, current)| current.clone()),
-            Now::Replaced(next) => Some(Current::Decoded(next.versioned())),
+            Now::Replaced(next) => Some(Current::Decoded(next.current.clone())),
             Now::Gone => None,
         }
     }
@@ -332,7 +332,7 @@ impl Committer {
         self.shared.stats.count_commit(changed.len());
         for (key, now) in changed {
             if let Now::Replaced(next) = now {
-                self.shared.recent.put(key, next.versioned());
+                self.shared.recent.put(key, next.current.clone());
             }
         }
         Ok(())

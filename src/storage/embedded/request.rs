@@ -6,7 +6,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use fjall::{UserKey, UserValue};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use crate::domain::{Record, Timestamp};
+use crate::domain::Timestamp;
 use crate::storage::record_codec::Head;
 use crate::storage::{Expected, StoreError, Versioned};
 
@@ -87,13 +87,7 @@ pub(super) struct Put {
 pub(super) struct Next {
     pub(super) head: Head,
     pub(super) value: UserValue,
-    pub(super) record: Arc<Record>,
-}
-
-impl Next {
-    pub(super) fn versioned(&self) -> Versioned {
-        Versioned { write_id: self.head.write_id, record: self.record.clone() }
-    }
+    pub(super) current: Versioned,
 }
 
 /// A record that is there, decoded or not yet: who asked decodes it, not the committer.

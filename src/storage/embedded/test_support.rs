@@ -61,7 +61,7 @@ impl EmbeddedStore {
     /// Stores `bytes`, which need not be a record, where the record `current` would be; the indexes are as for it.
     /// They show once the store has been opened again. This blocks, like [`Self::load`].
     pub fn plant(&self, key: &Key, current: &Versioned, bytes: &[u8]) -> Result<(), StoreError> {
-        let next = Next { value: UserValue::from(bytes), ..encoded(current.write_id, &current.record) };
+        let next = Next { value: UserValue::from(bytes), ..encoded(current.clone()) };
         let (reply, answer) = oneshot::channel();
         self.queue.send(Request::Load { records: vec![(UserKey::from(key.to_bytes()), next)], reply })?;
         answer.blocking_recv().map_err(|_| lost())?

@@ -29,6 +29,22 @@ pub(super) struct Stored {
     pub(super) open: bool,
     #[prost(oneof = "Record", tags = "5, 6")]
     pub(super) record: Option<Record>,
+    /// Since [`FormatVersion::SEALED`](super::FormatVersion::SEALED).
+    #[prost(message, optional, tag = "7")]
+    pub(super) sealed: Option<Sealed>,
+}
+
+/// XChaCha20-Poly1305. Another algorithm would be another field.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Sealed {
+    #[prost(string, tag = "1")]
+    pub(super) key_id: String,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub(super) nonce: Bytes,
+    #[prost(bytes = "bytes", tag = "3")]
+    pub(super) ciphertext: Bytes,
+    #[prost(bytes = "bytes", tag = "4")]
+    pub(super) write_id: Bytes,
 }
 
 #[allow(clippy::large_enum_variant, reason = "it lives only while it is encoded or decoded")]

@@ -24,7 +24,7 @@ pub(super) fn repaired(
     codec: Codec,
 ) -> Result<Versioned, DecodeError> {
     match damage {
-        Damage::RecordGone(_) => Ok(Versioned { write_id, record: Arc::new(unknown(now)) }),
+        Damage::RecordGone(_) => Ok(Versioned::new(write_id, Arc::new(unknown(now)))),
         Damage::WriteIdGone(record) => codec.decode(record),
     }
 }
@@ -86,9 +86,9 @@ mod tests {
     #[test]
     fn a_row_without_its_write_id_gets_its_own_back() {
         let record = Arc::new(Samples::completed(3));
-        let bytes = Codec::LATEST.encode(WRITE, &record);
+        let bytes = Codec::LATEST.encode(&Versioned::new(WRITE, record.clone()));
         let found = repaired(&Damage::WriteIdGone(bytes), REPAIR, NOW, Codec::LATEST).unwrap();
-        assert_eq!(found, Versioned { write_id: WRITE, record });
+        assert_eq!(found, Versioned::new(WRITE, record));
         assert!(repaired(&Damage::WriteIdGone(vec![1, 2, 3]), REPAIR, NOW, Codec::LATEST).is_err());
     }
 }
