@@ -94,13 +94,7 @@ async fn serve(loaded: Loaded) -> Result<End, Stopped> {
     let (grpc, operations) = (bind("listen", config.listen), bind("ops_listen", config.ops_listen));
     let (grpc, operations) = tokio::join!(grpc, operations);
     let listeners = Listeners { grpc: grpc?, operations: operations? };
-    let addresses = banner::Addresses {
-        grpc: listeners.grpc.local_addr().map_err(|error| cannot("tell the gRPC port", &error))?,
-        operations: listeners
-            .operations
-            .local_addr()
-            .map_err(|error| cannot("tell the operations port", &error))?,
-    };
+    let addresses = addresses(&listeners)?;
     let key_hash = key_hash(&config);
     let clock = Arc::new(SystemClock);
     let names = Names { key_hash: key_hash.clone(), store: config.store.name() };
@@ -191,6 +185,14 @@ async fn serve(loaded: Loaded) -> Result<End, Stopped> {
     }
     info!("stopped");
     Ok(End::InOrder)
+}
+
+fn addresses(listeners: &Listeners) -> Result<banner::Addresses, Stopped> {
+    let of = |listener: &TcpListener, what| listener.local_addr().map_err(|error| cannot(what, &error));
+    Ok(banner::Addresses {
+        grpc: of(&listeners.grpc, "tell the gRPC port")?,
+        operations: of(&listeners.operations, "tell the operations port")?,
+    })
 }
 
 /// Names keys by the secret that is configured, or by one of this start alone.
