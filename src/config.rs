@@ -1,11 +1,14 @@
 //! The server's configuration: every setting read and checked before anything starts, all errors told together.
 
+mod credentials_file;
 mod database;
 mod effective;
+mod file_watch;
 mod layers;
 mod policy_file;
 mod policy_watch;
 mod problem;
+mod security;
 mod settings;
 mod toml_lines;
 mod units;
@@ -27,9 +30,12 @@ use crate::server::Limits;
 use crate::storage::{StoreName, embedded, memory, scylla};
 use crate::telemetry;
 
+pub use credentials_file::{CredentialsFile, TokenEntry, parse_credentials};
+pub use file_watch::{FileWatch, FromFiles, Reload};
 pub use policy_file::parse_policy;
-pub use policy_watch::{PolicyWatch, Reload, kept_too_long};
+pub use policy_watch::{PolicyFile, PolicyWatch, kept_too_long};
 pub use problem::{Problem, Problems};
+pub use security::{Secured, SecurityWatch};
 pub use settings::{Kind, SETTINGS, Setting};
 pub use units::{format_duration, format_size, parse_duration, parse_size};
 
@@ -104,7 +110,7 @@ pub struct ServerConfig {
     pub listen: SocketAddr,
     /// Where health is asked for over HTTP.
     pub ops_listen: SocketAddr,
-    /// Listening beyond loopback is allowed, without encryption and credentials.
+    /// Listening beyond loopback is allowed, even where it is not encrypted or asks for no credential.
     pub insecure: bool,
     /// Where records are kept.
     pub store: StoreSettings,
@@ -135,6 +141,8 @@ pub struct Loaded {
     pub policies: PolicyRules,
     /// The policy file's text, where there is one.
     pub policy_text: Option<String>,
+    /// Encryption and credentials, and what follows their files.
+    pub secured: Secured,
     /// The file that was read, if one was.
     pub file: Option<PathBuf>,
     /// What is odd, but no error.
@@ -179,13 +187,22 @@ pub fn load(sources: Sources) -> Result<Loaded, Problems> {
     let (effective, problems) = (read.effective, &mut read.problems);
     let key_hash_secret = effective.key_hash_secret(problems);
     let store = effective.store(problems);
+    let secured = effective.secured(problems, &mut read.warnings);
     effective.check_listeners(problems);
     effective.check_limits(problems);
     let (policies, policy_text) = effective.read_policy(problems, &mut read.warnings);
     match store {
         Some(store) if problems.is_empty() => {
             let config = effective.config(store, key_hash_secret);
-            Ok(Loaded { config, policies, policy_text, file: read.file, warnings: read.warnings, effective })
+            Ok(Loaded {
+                config,
+                policies,
+                policy_text,
+                secured,
+                file: read.file,
+                warnings: read.warnings,
+                effective,
+            })
         }
         _ => Err(Problems(read.problems)),
     }

@@ -24,7 +24,7 @@ use crate::config::{Loaded, PolicyWatch, ServerConfig, StoreSettings, kept_too_l
 use crate::coordinator::{self, Coordinator};
 use crate::policies::Policies;
 use crate::quotas::Quotas;
-use crate::server::{Listeners, Server, say_it_starts};
+use crate::server::{Listeners, Security, Server, say_it_starts};
 use crate::storage::metered::Metered;
 use crate::sweep::Sweep;
 use crate::telemetry::{KeyHash, Names, Telemetry};
@@ -105,12 +105,11 @@ async fn serve(loaded: Loaded) -> Result<End, Stopped> {
     let names = Names { key_hash: key_hash.clone(), store: config.store.name() };
     let telemetry = Telemetry::start(&config.telemetry, names, clock.clone());
     let telemetry = Arc::new(telemetry.map_err(|error| cannot("start telemetry", &error))?);
-    let reload = Arc::new(Notify::new());
-    let has_policy = config.policy.is_some();
+    let mut reload = Reload::default();
     let opened = tokio::select! {
         opened = opening::open(&config.store) => opened?,
         () = say_it_starts(&listeners.operations, &config.limits, &telemetry, &configuration) => return Err(Stopped),
-        signal = signals.next_stopping(&reload, has_policy) => {
+        signal = signals.next_stopping(&reload) => {
             info!(signal, "told to stop before the store was open; nothing was served");
             return Ok(End::BeforeItServed);
         }
@@ -142,7 +141,10 @@ async fn serve(loaded: Loaded) -> Result<End, Stopped> {
             policies.clone(),
         );
         let watch = watch.on_a_store_that_keeps(longest_kept);
-        tasks.spawn(watch.run(reload.clone(), stop.clone()));
+        tasks.spawn(watch.run(reload.one_more(), stop.clone()));
+    }
+    for watch in loaded.secured.watches {
+        tasks.spawn(watch.run(reload.one_more(), stop.clone()));
     }
 
     if let Some(store) = embedded
@@ -151,8 +153,9 @@ async fn serve(loaded: Loaded) -> Result<End, Stopped> {
         backups::say_restored(&*store, &policies.current());
         backups::give(&tasks, &settings.directory, store, policies.clone(), stop.clone());
     }
-    say_what_is_open(&config, addresses);
-    banner::print(&config, addresses, coordinator.now());
+    let security = loaded.secured.security;
+    say_what_is_open(&config, &security, addresses);
+    banner::print(&config, &security, addresses, coordinator.now());
     let server = Server {
         coordinator,
         policies,
@@ -160,24 +163,25 @@ async fn serve(loaded: Loaded) -> Result<End, Stopped> {
         limits: config.limits.clone(),
         telemetry: telemetry.clone(),
         configuration,
+        security,
     };
     let drain = CancellationToken::new();
     let served = server.run(listeners, drain.clone().cancelled_owned());
     tokio::select! {
         result = served => result.map_err(|error| cannot("serve", &error))?,
-        () = signals.obey(&drain, &reload, has_policy) => return Err(stopped_at_once()),
+        () = signals.obey(&drain, &reload) => return Err(stopped_at_once()),
     }
     stop.cancel();
     tasks.close();
     tokio::select! {
         () = tasks.wait() => {}
-        _ = signals.next_stopping(&reload, has_policy) => return Err(stopped_at_once()),
+        _ = signals.next_stopping(&reload) => return Err(stopped_at_once()),
     }
     // The task ends by itself within seconds, whatever the collector does.
     let flushed = tokio::task::spawn_blocking(move || telemetry.shut_down());
     tokio::select! {
         _ = flushed => {}
-        _ = signals.next_stopping(&reload, has_policy) => return Err(stopped_at_once()),
+        _ = signals.next_stopping(&reload) => return Err(stopped_at_once()),
     }
     info!("stopped");
     Ok(End::InOrder)
@@ -200,18 +204,42 @@ fn cannot(what: &str, error: &dyn std::error::Error) -> Stopped {
     Stopped
 }
 
-fn say_what_is_open(config: &ServerConfig, addresses: banner::Addresses) {
-    for address in [addresses.grpc, addresses.operations] {
-        if !address.ip().is_loopback() {
-            warn!(
-                %address,
-                "INSECURE: listening beyond loopback without encryption and without credentials; whoever \
-                 reaches this address may read, write and resolve every record of every tenant"
-            );
+fn say_what_is_open(config: &ServerConfig, security: &Security, addresses: banner::Addresses) {
+    let (encrypted, authenticated) = (security.tls.is_some(), security.auth.is_some());
+    info!(encrypted, authenticated, "how callers are listened to");
+    let everything = "whoever reaches this address may read, write and resolve every record of every tenant";
+    let open = match (encrypted, authenticated) {
+        (true, true) => None,
+        (true, false) => Some(format!("without credentials; {everything}")),
+        (false, true) => {
+            Some("without encryption; whoever sees the traffic sees credentials and results".to_owned())
+        }
+        (false, false) => Some(format!("without encryption and without credentials; {everything}")),
+    };
+    let operations =
+        "without encryption and without credentials; whoever reaches this address learns how the server is";
+    for (address, open) in [(addresses.grpc, open), (addresses.operations, Some(operations.to_owned()))] {
+        if let Some(open) = open
+            && !address.ip().is_loopback()
+        {
+            warn!(%address, "INSECURE: listening beyond loopback {open}");
         }
     }
     if config.insecure && addresses.grpc.ip().is_loopback() && addresses.operations.ip().is_loopback() {
         warn!("insecure is set, but nothing listens beyond loopback: it has no effect");
+    }
+}
+
+/// Has the watches of files look at once.
+#[derive(Default)]
+struct Reload(Vec<Arc<Notify>>);
+
+impl Reload {
+    /// For one more watch.
+    fn one_more(&mut self) -> Arc<Notify> {
+        let notify = Arc::new(Notify::new());
+        self.0.push(notify.clone());
+        notify
     }
 }
 
@@ -233,23 +261,23 @@ impl Signals {
     }
 
     /// Starts to drain at the first signal that asks to stop, and ends at the second.
-    async fn obey(&mut self, drain: &CancellationToken, reload: &Notify, has_policy: bool) {
-        let signal = self.next_stopping(reload, has_policy).await;
+    async fn obey(&mut self, drain: &CancellationToken, reload: &Reload) {
+        let signal = self.next_stopping(reload).await;
         info!(signal, "told to stop; a second signal stops at once");
         drain.cancel();
-        self.next_stopping(reload, has_policy).await;
+        self.next_stopping(reload).await;
     }
 
-    /// The next SIGTERM or SIGINT. Until then, SIGHUP reloads the policy.
-    async fn next_stopping(&mut self, reload: &Notify, has_policy: bool) -> &'static str {
+    /// The next SIGTERM or SIGINT. Until then, SIGHUP has every watched file looked at.
+    async fn next_stopping(&mut self, reload: &Reload) -> &'static str {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return "SIGTERM",
                 _ = self.interrupt.recv() => return "SIGINT",
-                _ = self.hang_up.recv() => if has_policy {
-                    reload.notify_one();
+                _ = self.hang_up.recv() => if reload.0.is_empty() {
+                    info!("SIGHUP: no policy file is set, nor another that is watched, so there is nothing to reload");
                 } else {
-                    info!("SIGHUP: no policy file is set, so there is nothing to reload");
+                    reload.0.iter().for_each(|watch| watch.notify_one());
                 },
             }
         }

@@ -10,7 +10,7 @@ use semel::policies::Policies;
 use semel::proto::idempotency_service_client::IdempotencyServiceClient;
 use semel::proto::operator_service_client::OperatorServiceClient;
 use semel::quotas::Quotas;
-use semel::server::{Limits, Listeners, ServeError, Server};
+use semel::server::{Limits, Listeners, Security, ServeError, Server};
 use semel::storage::Store;
 use semel::storage::metered::{CallOutcome, Metered, Operation};
 use semel::storage::scylla::{self, ScyllaStore};
@@ -79,6 +79,7 @@ impl Start {
         let address = grpc.local_addr().expect("it is bound").to_string();
         let limits = Limits { request_timeout: self.request_timeout, ..Limits::default() };
         let telemetry = Arc::new(Telemetry::off());
+        let security = Security::default();
         let server = Server {
             coordinator,
             policies: policies.clone(),
@@ -86,6 +87,7 @@ impl Start {
             limits,
             telemetry,
             configuration: "".into(),
+            security,
         };
         let serving = tokio::spawn(server.run(Listeners { grpc, operations }, std::future::pending::<()>()));
         let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("an address");

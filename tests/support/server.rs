@@ -13,7 +13,7 @@ use semel::proto;
 use semel::proto::idempotency_service_client::IdempotencyServiceClient;
 use semel::proto::operator_service_client::OperatorServiceClient;
 use semel::quotas::Quotas;
-use semel::server::{Limits, Listeners, ServeError, Server};
+use semel::server::{Limits, Listeners, Security, ServeError, Server};
 use semel::storage::Store;
 use semel::storage::memory::MemoryStore;
 use semel::telemetry::Telemetry;
@@ -56,6 +56,8 @@ pub(crate) struct Start {
     pub(crate) settings: Settings,
     pub(crate) limits: Limits,
     pub(crate) telemetry: Arc<Telemetry>,
+    pub(crate) security: Security,
+    pub(crate) clock: Arc<TestClock>,
 }
 
 impl Default for Start {
@@ -66,6 +68,8 @@ impl Default for Start {
             settings: Settings::default(),
             limits: Limits::default(),
             telemetry: Arc::new(Telemetry::off()),
+            security: Security::default(),
+            clock: TestClock::new(),
         }
     }
 }
@@ -76,7 +80,7 @@ impl Start {
     }
 
     pub(crate) async fn serve(self) -> RunningServer {
-        let clock = TestClock::new();
+        let clock = self.clock;
         let policies = Arc::new(Policies::new(self.rules));
         let quotas = {
             let clock = clock.clone();
@@ -99,6 +103,7 @@ impl Start {
             limits: self.limits,
             telemetry: self.telemetry.clone(),
             configuration: "# a test's server\n".into(),
+            security: self.security,
         };
         let running = tokio::spawn(server.run(listeners, async {
             let _ = stopped.await;
