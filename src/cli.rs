@@ -26,6 +26,7 @@ mod result_args;
 mod schema;
 mod serve;
 mod store;
+mod token;
 
 use std::process::ExitCode;
 
@@ -82,6 +83,9 @@ enum Command {
     /// Records between stores
     #[command(subcommand)]
     Store(store::StoreCommand),
+    /// Bearer tokens: create, list and revoke them
+    #[command(subcommand)]
+    Token(token::TokenCommand),
     /// Check or print the server's configuration
     #[command(subcommand)]
     Config(config_command::ConfigCommand),
@@ -135,6 +139,7 @@ impl Command {
             Self::Backup(command) => command.run(),
             Self::Restore(command) => command.run(),
             Self::Store(command) => command.run(),
+            Self::Token(command) => command.run(),
             Self::Config(command) => command.run(),
             Self::Completions { shell } => {
                 clap_complete::generate(shell, &mut Cli::command(), "semel", &mut std::io::stdout());

@@ -74,6 +74,10 @@ fn token_table(name: &str, tenants: &str, role: &str, more: &str) -> String {
     )
 }
 
+fn certificate_table(uri: &str, tenants: &str, role: &str) -> String {
+    format!("[[certificate]]\nuri = \"{uri}\"\ntenants = {tenants}\nroles = [\"{role}\"]\n")
+}
+
 fn mapped_uri(tenant: &str, role: &str) -> String {
     format!("spiffe://mesh.example/ns/{tenant}/sa/{role}")
 }
@@ -86,7 +90,7 @@ fn credentials() -> String {
             let tenants = format!("[\"{tenant}\"]");
             text += &token_table(&format!("{tenant}-{role}"), &tenants, role, "");
             let uri = mapped_uri(tenant, role);
-            text += &format!("[[certificate]]\nuri = \"{uri}\"\ntenants = {tenants}\nroles = [\"{role}\"]\n");
+            text += &certificate_table(&uri, &tenants, role);
         }
     }
     text += &token_table("two", "[\"alpha\", \"beta\"]", "client", "");
@@ -96,7 +100,7 @@ fn credentials() -> String {
     text += &token_table("expired", "[\"alpha\"]", "client", "expires = 2027-01-01");
     text += &token_table("expiring", "[\"alpha\"]", "client", "expires = 2027-01-16T00:00:00Z");
     text += &token_table("revoked", "[\"alpha\"]", "client", "revoked = 2026-12-01T00:00:00Z");
-    text += "[[certificate]]\nuri = \"spiffe://mesh.example/any/*\"\ntenants = [\"alpha\"]\nroles = [\"client\"]\n";
+    text += &certificate_table("spiffe://mesh.example/any/*", "[\"alpha\"]", "client");
     text
 }
 

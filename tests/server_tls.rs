@@ -41,7 +41,7 @@ impl World {
         let tls = Arc::new(Tls::new(pem(&authority.server(), &authority), clients, clock.clone()).unwrap());
         let auth = Auth::new(clock.clone()).with_trust_domain(TrustDomain::new("example.org").unwrap());
         let security = Security { tls: Some(tls.clone()), auth: Some(Arc::new(auth)) };
-        let server = Start { security, clock, limits, ..Start::default() }.serve().await;
+        let server = Start { limits, security, clock, ..Start::default() }.serve().await;
         Self { server, tls, authority }
     }
 

@@ -96,11 +96,7 @@ async fn serve(loaded: Loaded) -> Result<End, Stopped> {
             .local_addr()
             .map_err(|error| cannot("tell the operations port", &error))?,
     };
-    let secret = config
-        .key_hash_secret
-        .as_ref()
-        .map_or_else(|| rand::random::<[u8; 32]>().to_vec(), |secret| secret.as_bytes().to_vec());
-    let key_hash = KeyHash::new(&secret);
+    let key_hash = key_hash(&config);
     let clock = Arc::new(SystemClock);
     let names = Names { key_hash: key_hash.clone(), store: config.store.name() };
     let telemetry = Telemetry::start(&config.telemetry, names, clock.clone());
@@ -185,6 +181,14 @@ async fn serve(loaded: Loaded) -> Result<End, Stopped> {
     }
     info!("stopped");
     Ok(End::InOrder)
+}
+
+/// How keys are named in logs: by the secret that is set, or by one of this start.
+fn key_hash(config: &ServerConfig) -> KeyHash {
+    let secret = config.key_hash_secret.as_ref();
+    KeyHash::new(
+        &secret.map_or_else(|| rand::random::<[u8; 32]>().to_vec(), |secret| secret.as_bytes().to_vec()),
+    )
 }
 
 fn stopped_at_once() -> Stopped {
