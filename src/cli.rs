@@ -27,6 +27,7 @@ mod result_args;
 mod schema;
 mod serve;
 mod store;
+mod token;
 
 use std::process::ExitCode;
 
@@ -83,6 +84,9 @@ enum Command {
     /// Records between stores
     #[command(subcommand)]
     Store(store::StoreCommand),
+    /// Bearer tokens: create, list and revoke them
+    #[command(subcommand)]
+    Token(token::TokenCommand),
     /// The keys under which a server encrypts what it stores
     #[command(subcommand)]
     EncryptionKey(encryption_key::EncryptionKeyCommand),
@@ -139,6 +143,7 @@ impl Command {
             Self::Backup(command) => command.run(),
             Self::Restore(command) => command.run(),
             Self::Store(command) => command.run(),
+            Self::Token(command) => command.run(),
             Self::EncryptionKey(command) => command.run(),
             Self::Config(command) => command.run(),
             Self::Completions { shell } => {

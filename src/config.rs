@@ -1,5 +1,6 @@
 //! The server's configuration: every setting read and checked before anything starts, all errors told together.
 
+mod credentials_file;
 mod database;
 mod effective;
 mod encryption_keys;
@@ -9,6 +10,7 @@ mod policy_changes;
 mod policy_file;
 mod policy_watch;
 mod problem;
+mod security;
 mod settings;
 mod toml_lines;
 mod units;
@@ -30,11 +32,13 @@ use crate::server::Limits;
 use crate::storage::{StoreName, embedded, memory, scylla};
 use crate::telemetry;
 
+pub use credentials_file::{CredentialsFile, TokenEntry, parse_credentials};
 pub use encryption_keys::{EncryptionKeys, EncryptionKeysWatch, parse_encryption_keys};
 pub use file_watch::{FileWatch, FromFiles, Reload};
 pub use policy_file::parse_policy;
 pub use policy_watch::{PolicyFile, PolicyWatch, kept_too_long};
 pub use problem::{Problem, Problems};
+pub use security::{Secured, SecurityWatch};
 pub use settings::{Kind, SETTINGS, Setting};
 pub use units::{format_duration, format_size, parse_duration, parse_size};
 
@@ -109,7 +113,7 @@ pub struct ServerConfig {
     pub listen: SocketAddr,
     /// Where health is asked for over HTTP.
     pub ops_listen: SocketAddr,
-    /// Listening beyond loopback is allowed, without encryption and credentials.
+    /// Listening beyond loopback is allowed, even where it is not encrypted or asks for no credential.
     pub insecure: bool,
     /// Where records are kept.
     pub store: StoreSettings,
@@ -144,6 +148,8 @@ pub struct Loaded {
     pub policy_text: Option<String>,
     /// The keys under which records are encrypted, where there are any.
     pub encryption: Option<EncryptionKeys>,
+    /// Encryption and credentials, and what follows their files.
+    pub secured: Secured,
     /// The file that was read, if one was.
     pub file: Option<PathBuf>,
     /// What is odd, but no error.
@@ -188,6 +194,7 @@ pub fn load(sources: Sources) -> Result<Loaded, Problems> {
     let (effective, problems) = (read.effective, &mut read.problems);
     let key_hash_secret = effective.key_hash_secret(problems);
     let store = effective.store(problems);
+    let secured = effective.secured(problems, &mut read.warnings);
     effective.check_listeners(problems);
     effective.check_limits(problems);
     let (policies, policy_text) = effective.read_policy(problems, &mut read.warnings);
@@ -196,7 +203,7 @@ pub fn load(sources: Sources) -> Result<Loaded, Problems> {
         Some(store) if problems.is_empty() => {
             let config = effective.config(store, key_hash_secret);
             let (file, warnings) = (read.file, read.warnings);
-            Ok(Loaded { config, policies, policy_text, encryption, file, warnings, effective })
+            Ok(Loaded { config, policies, policy_text, encryption, secured, file, warnings, effective })
         }
         _ => Err(Problems(read.problems)),
     }

@@ -13,6 +13,7 @@ pub mod domain;
 pub mod policies;
 pub mod proto;
 pub mod quotas;
+pub mod remote;
 pub mod server;
 pub mod storage;
 pub mod sweep;

@@ -2,8 +2,10 @@
 
 mod arrival;
 mod audited;
+mod auth;
 mod call;
 mod caller;
+mod complaints;
 mod connections;
 mod convert;
 mod deadline;
@@ -16,6 +18,7 @@ mod observed;
 mod operations;
 mod operator;
 mod status;
+mod tls;
 
 use std::sync::Arc;
 
@@ -41,8 +44,12 @@ use crate::proto::operator_service_server::OperatorServiceServer;
 use crate::quotas::Quotas;
 use crate::telemetry::Telemetry;
 
+pub use auth::{
+    Auth, Credentials, JWT_ALGORITHMS, Jwt, JwtKeys, JwtSettings, TOKEN_PREFIX, Token, TokenHash, TrustDomain,
+};
 pub use caller::{Caller, Identity, Role};
 pub use limits::Limits;
+pub use tls::{ClientCertificates, Tls, TlsPart, TlsPem};
 
 /// Where to serve: two sockets that are already bound.
 #[derive(Debug)]
@@ -70,6 +77,17 @@ pub struct Server {
     pub telemetry: Arc<Telemetry>,
     /// What `/debug` shows of how the server was configured; secrets hidden.
     pub configuration: Arc<str>,
+    /// Who is listened to.
+    pub security: Security,
+}
+
+/// How calls are encrypted and authenticated: by default, not at all.
+#[derive(Clone, Debug, Default)]
+pub struct Security {
+    /// Encryption.
+    pub tls: Option<Arc<Tls>>,
+    /// Credentials; none: everybody may do everything.
+    pub auth: Option<Arc<Auth>>,
 }
 
 /// Why nothing could be served.
@@ -112,7 +130,7 @@ impl Server {
         let operations = async move { operations::serve(&listeners.operations, said, time).await };
         let _operations = AbortOnDropHandle::new(tokio::spawn(operations));
         readiness.ask(&self.coordinator).await;
-        let mut connections = Connections::new(dispatch, self.limits, draining);
+        let mut connections = Connections::new(dispatch, self.limits, self.security.tls, draining);
         tokio::select! {
             () = shutdown => {}
             () = connections.accept(&listeners.grpc) => {}
@@ -158,6 +176,7 @@ impl Server {
             .add_service(descriptors().build_v1()?)
             .add_service(descriptors().build_v1alpha()?)
             .prepare();
-        Ok(Dispatch::new(calls, others, self.telemetry.clone(), self.limits.clone(), draining))
+        let security = self.security.auth.clone();
+        Ok(Dispatch::new(calls, others, security, self.telemetry.clone(), self.limits.clone(), draining))
     }
 }

@@ -9,6 +9,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Response, Status};
 
 use super::run::RunError;
+use crate::remote::Remote;
 
 /// The pause before a call goes to another server, after its connection broke.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -16,21 +17,21 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// The servers of a run; at least one.
 #[derive(Clone, Debug)]
 pub struct Servers {
-    first: Endpoint,
-    others: Vec<Endpoint>,
+    first: Remote,
+    others: Vec<Remote>,
 }
 
 impl Servers {
     /// A server, and others on the same store, over all of which the calls are spread.
-    pub const fn new(first: Endpoint, others: Vec<Endpoint>) -> Self {
+    pub const fn new(first: Remote, others: Vec<Remote>) -> Self {
         Self { first, others }
     }
 
     /// As many channels as asked for; each has a connection to every server. Fails where one cannot be reached now.
     pub(super) async fn connect(&self, channels: usize) -> Result<Vec<Channel>, RunError> {
-        let reach = async |server: &Endpoint| {
-            server.connect().await.map_err(|error| RunError::Connect {
-                server: server.uri().to_string(),
+        let reach = async |server: &Remote| {
+            server.endpoint().connect().await.map_err(|error| RunError::Connect {
+                server: server.endpoint().uri().to_string(),
                 cause: causes(&error),
             })
         };
@@ -39,7 +40,7 @@ impl Servers {
         }
         // A balanced channel says of no server that it is not there.
         try_join_all(self.all().map(&reach)).await?;
-        Ok((0..channels).map(|_| Channel::balance_list(self.all().cloned())).collect())
+        Ok((0..channels).map(|_| Channel::balance_list(self.all().map(Remote::endpoint))).collect())
     }
 
     /// Sends `message` once to a single server. Of several, to another one as well where the connection to the first
@@ -56,7 +57,8 @@ impl Servers {
         let until = Instant::now() + within;
         let mut resent = 0;
         loop {
-            let mut request = Request::new(message.clone());
+            // All of them are shown the same credential.
+            let mut request = self.first.request(message.clone());
             request.set_timeout(until.saturating_duration_since(Instant::now()));
             let answer = send(request).await.map(Response::into_inner);
             let again = Instant::now() + PAUSE;
@@ -70,7 +72,7 @@ impl Servers {
         }
     }
 
-    fn all(&self) -> impl Iterator<Item = &Endpoint> {
+    fn all(&self) -> impl Iterator<Item = &Remote> {
         std::iter::once(&self.first).chain(&self.others)
     }
 
@@ -81,13 +83,13 @@ impl Servers {
 
 impl From<Endpoint> for Servers {
     fn from(server: Endpoint) -> Self {
-        Self::new(server, Vec::new())
+        Self::new(Remote::open(server), Vec::new())
     }
 }
 
 impl fmt::Display for Servers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let addresses: Vec<_> = self.all().map(|server| server.uri().to_string()).collect();
+        let addresses: Vec<_> = self.all().map(|server| server.endpoint().uri().to_string()).collect();
         f.write_str(&addresses.join(","))
     }
 }
@@ -118,8 +120,8 @@ mod tests {
     use super::*;
 
     fn servers(count: usize) -> Servers {
-        let endpoint = Endpoint::from_static("http://127.0.0.1:1");
-        Servers::new(endpoint.clone(), vec![endpoint; count - 1])
+        let server = Remote::open(Endpoint::from_static("http://127.0.0.1:1"));
+        Servers::new(server.clone(), vec![server; count - 1])
     }
 
     fn broken() -> Status {

@@ -7,8 +7,8 @@ use std::time::Duration;
 use clap::{Args, Subcommand, ValueEnum};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Endpoint;
 
+use super::client::AccessArgs;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::output::write_out;
@@ -44,6 +44,8 @@ struct Load {
         default_value = "http://127.0.0.1:7400"
     )]
     servers: Vec<String>,
+    #[command(flatten)]
+    access: AccessArgs,
     /// Whose keys to make
     #[arg(long, env = "SEMEL_TENANT", default_value = "default")]
     tenant: String,
@@ -178,12 +180,8 @@ impl Load {
     }
 
     fn servers(&self) -> Result<Servers, Failure> {
-        let endpoint = |server: &String| {
-            let url = if server.contains("://") { server.clone() } else { format!("http://{server}") };
-            Endpoint::from_shared(url)
-                .map_err(|error| Failure::Usage(format!("--server {server} is no address: {error}")))
-        };
-        let mut servers = self.servers.iter().map(endpoint).collect::<Result<Vec<_>, _>>()?.into_iter();
+        let remote = |server: &String| self.access.remote(server, |endpoint| endpoint);
+        let mut servers = self.servers.iter().map(remote).collect::<Result<Vec<_>, _>>()?.into_iter();
         let first = servers.next().ok_or_else(|| Failure::Usage("--server names no server".to_owned()))?;
         Ok(Servers::new(first, servers.collect()))
     }

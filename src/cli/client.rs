@@ -1,5 +1,6 @@
 //! Calls to the server: where it is, how long it is tried, and what is sent again.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -11,6 +12,7 @@ use super::failure::{Failure, is_lost, pause_of};
 use crate::config::parse_duration;
 use crate::proto::idempotency_service_client::IdempotencyServiceClient;
 use crate::proto::operator_service_client::OperatorServiceClient;
+use crate::remote::{Access, Remote};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
@@ -34,6 +36,50 @@ pub(crate) fn operator_service(channel: Channel) -> OperatorServiceClient<Channe
     OperatorServiceClient::new(channel).max_decoding_message_size(MOST_ANSWER_BYTES)
 }
 
+/// What the server is believed by, and the credential that it is shown.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct AccessArgs {
+    /// The authorities that sign the server's certificate, in PEM form; without it, those of the system
+    #[arg(long, env = "SEMEL_TLS_CA", value_name = "FILE")]
+    tls_ca: Option<PathBuf>,
+    /// A client certificate to show, in PEM form
+    #[arg(long, env = "SEMEL_TLS_CERT", value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+    /// The private key of --tls-cert, in PEM form
+    #[arg(long, env = "SEMEL_TLS_KEY", value_name = "FILE")]
+    tls_key: Option<PathBuf>,
+    /// A file that holds a bearer token to show
+    #[arg(long, env = "SEMEL_TOKEN_FILE", value_name = "FILE")]
+    token_file: Option<PathBuf>,
+}
+
+impl AccessArgs {
+    /// The server at `server`, reached in this way.
+    pub(crate) fn remote(&self, server: &str, shape: fn(Endpoint) -> Endpoint) -> Result<Remote, Failure> {
+        let file = |path: &Option<PathBuf>| path.clone().filter(|path| !path.as_os_str().is_empty());
+        let access = Access {
+            ca: file(&self.tls_ca),
+            certificate: file(&self.tls_cert),
+            key: file(&self.tls_key),
+            token: file(&self.token_file),
+        };
+        Remote::new(server, access, shape).map_err(Failure::Usage)
+    }
+
+    /// The variables by which a command that is started finds the same files, wherever it is.
+    pub(crate) fn variables(&self) -> Vec<(&'static str, PathBuf)> {
+        [
+            ("SEMEL_TLS_CA", &self.tls_ca),
+            ("SEMEL_TLS_CERT", &self.tls_cert),
+            ("SEMEL_TLS_KEY", &self.tls_key),
+            ("SEMEL_TOKEN_FILE", &self.token_file),
+        ]
+        .into_iter()
+        .filter_map(|(name, path)| Some((name, std::path::absolute(path.as_ref()?).ok()?)))
+        .collect()
+    }
+}
+
 /// Which server, and whose records.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Target {
@@ -50,6 +96,8 @@ pub(crate) struct Connection {
     /// The server's address
     #[arg(long, env = SERVER_VARIABLE, value_name = "URL", default_value = DEFAULT_SERVER)]
     pub(crate) server: String,
+    #[command(flatten)]
+    pub(crate) access: AccessArgs,
     /// How long to try to get an answer; a --wait is on top of it
     #[arg(long, env = "SEMEL_TIMEOUT", value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
     pub(crate) timeout: Duration,
@@ -69,8 +117,7 @@ impl Connection {
 /// A server, reached when it is called.
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
-    channel: Channel,
-    server: String,
+    remote: Remote,
     /// How long a call is tried in all.
     timeout: Duration,
     /// How long one try may take before it is sent again.
@@ -82,22 +129,14 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn new(connection: &Connection) -> Result<Self, Failure> {
-        let server = if connection.server.contains("://") {
-            connection.server.clone()
-        } else {
-            format!("http://{}", connection.server)
+        let shape = |endpoint: Endpoint| {
+            endpoint
+                .connect_timeout(SILENCE)
+                .http2_keep_alive_interval(SILENCE)
+                .keep_alive_timeout(SILENCE)
+                .keep_alive_while_idle(true)
         };
-        if !server.starts_with("http://") {
-            return Err(Failure::Usage(format!(
-                "--server {server} is not an http:// address; this release speaks no other"
-            )));
-        }
-        let endpoint = Endpoint::from_shared(server.clone())
-            .map_err(|error| Failure::Usage(format!("--server {server} is no address: {error}")))?
-            .connect_timeout(SILENCE)
-            .http2_keep_alive_interval(SILENCE)
-            .keep_alive_timeout(SILENCE)
-            .keep_alive_while_idle(true);
+        let remote = connection.access.remote(&connection.server, shape)?;
         let traceparent = match &connection.traceparent {
             None => None,
             Some(text) => Some(
@@ -106,8 +145,7 @@ impl Client {
             ),
         };
         Ok(Self {
-            channel: endpoint.connect_lazy(),
-            server,
+            remote,
             timeout: connection.timeout,
             patience: connection.timeout,
             insists: false,
@@ -141,13 +179,13 @@ impl Client {
         loop {
             let sent = Instant::now();
             let longest = self.patience.saturating_add(more).min(until.saturating_duration_since(sent));
-            let mut request = Request::new(message.clone());
+            let mut request = self.remote.request(message.clone());
             request.set_timeout(longest);
             if let Some(traceparent) = &self.traceparent {
                 request.metadata_mut().insert("traceparent", traceparent.clone());
             }
             // The request's own timeout counts only once there is a connection.
-            let status = match timeout_at(sent + longest, send(self.channel.clone(), request)).await {
+            let status = match timeout_at(sent + longest, send(self.remote.channel(), request)).await {
                 Ok(Ok(response)) => return Ok((response.into_inner(), sent)),
                 Ok(Err(status)) => status,
                 Err(_) => Status::deadline_exceeded("no answer in time"),
@@ -156,7 +194,7 @@ impl Client {
             let again = Instant::now() + pause.max(asked.unwrap_or_default());
             let give_up = *give_up.get_or_insert(sent + self.timeout);
             if !(is_lost(&status) || asked.is_some()) || again >= give_up || again >= until {
-                return Err(Failure::of(&status, &self.server, began.elapsed()));
+                return Err(Failure::of(&status, self.server(), began.elapsed()));
             }
             tokio::time::sleep_until(again).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
@@ -181,6 +219,6 @@ impl Client {
 
     /// The server's address.
     pub(crate) fn server(&self) -> &str {
-        &self.server
+        self.remote.address()
     }
 }

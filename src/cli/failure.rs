@@ -164,12 +164,15 @@ impl fmt::Display for Failure {
                     }
                 }
             }
-            Self::Unreachable { server, within, cause } => write!(
-                f,
-                "no answer from {server} within {}: {cause}; is the server running there (semel serve), \
-                 or is another named with --server or SEMEL_SERVER?",
-                format_duration(*within)
-            ),
+            Self::Unreachable { server, within, cause } => {
+                let hint = if cause.to_lowercase().contains("certificate") {
+                    "do --tls-ca, --tls-cert and --tls-key fit the server, and is it named with --server as its \
+                     certificate names it?"
+                } else {
+                    "is the server running there (semel serve), or is another named with --server or SEMEL_SERVER?"
+                };
+                write!(f, "no answer from {server} within {}: {cause}; {hint}", format_duration(*within))
+            }
             Self::Unanswered { attempt_id, failure } => write!(
                 f,
                 "{failure}\n  the key may have been granted all the same: the same begin with --attempt-id \

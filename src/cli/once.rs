@@ -139,7 +139,13 @@ impl Once {
             outlets.say(&format!("the command was not started: {}{released}", lost.why()));
             return Ok(Exit::FENCE_LOST);
         }
-        let child = match Child::start(&self.command, &ownership, self.max_output, outlets) {
+        let child = match Child::start(
+            &self.command,
+            &ownership,
+            &self.target.connection.access,
+            self.max_output,
+            outlets,
+        ) {
             Ok(child) => child,
             Err(error) if !never_ran(&error) => {
                 let why = format!("it is not known whether the command started: {error}");

@@ -27,7 +27,7 @@ use crate::config::{
 use crate::coordinator::{self, Coordinator};
 use crate::policies::Policies;
 use crate::quotas::Quotas;
-use crate::server::{Listeners, Server, say_it_starts};
+use crate::server::{Listeners, Security, Server, say_it_starts};
 use crate::storage::Store;
 use crate::storage::metered::Metered;
 use crate::storage::sealed::{Keyrings, Sealing};
@@ -147,6 +147,10 @@ async fn serve(loaded: Loaded) -> Result<End, Stopped> {
         let watch = watch.on_a_store_that_keeps(longest_kept).audited(audit.clone());
         tasks.spawn(watch.run(reload.one_more(), stop.clone()));
     }
+    for watch in loaded.secured.watches {
+        let watch = watch.audited(audit.clone());
+        tasks.spawn(watch.run(reload.one_more(), stop.clone()));
+    }
 
     if let Some(store) = embedded
         && let StoreSettings::Embedded(settings) = &config.store
@@ -154,8 +158,9 @@ async fn serve(loaded: Loaded) -> Result<End, Stopped> {
         backups::say_restored(&*store, &policies.current());
         backups::give(&tasks, &settings.directory, store, policies.clone(), stop.clone());
     }
-    say_what_is_open(&config, addresses);
-    banner::print(&config, addresses, coordinator.now());
+    let security = loaded.secured.security;
+    say_what_is_open(&config, &security, addresses);
+    banner::print(&config, &security, addresses, coordinator.now());
     let server = Server {
         coordinator,
         policies,
@@ -164,6 +169,7 @@ async fn serve(loaded: Loaded) -> Result<End, Stopped> {
         audit,
         telemetry: telemetry.clone(),
         configuration,
+        security,
     };
     let drain = CancellationToken::new();
     let served = server.run(listeners, drain.clone().cancelled_owned());
@@ -237,14 +243,25 @@ fn cannot(what: &str, error: &dyn std::error::Error) -> Stopped {
     Stopped
 }
 
-fn say_what_is_open(config: &ServerConfig, addresses: banner::Addresses) {
-    for address in [addresses.grpc, addresses.operations] {
-        if !address.ip().is_loopback() {
-            warn!(
-                %address,
-                "INSECURE: listening beyond loopback without encryption and without credentials; whoever \
-                 reaches this address may read, write and resolve every record of every tenant"
-            );
+fn say_what_is_open(config: &ServerConfig, security: &Security, addresses: banner::Addresses) {
+    let (encrypted, authenticated) = (security.tls.is_some(), security.auth.is_some());
+    info!(encrypted, authenticated, "how callers are listened to");
+    let everything = "whoever reaches this address may read, write and resolve every record of every tenant";
+    let open = match (encrypted, authenticated) {
+        (true, true) => None,
+        (true, false) => Some(format!("without credentials; {everything}")),
+        (false, true) => {
+            Some("without encryption; whoever sees the traffic sees credentials and results".to_owned())
+        }
+        (false, false) => Some(format!("without encryption and without credentials; {everything}")),
+    };
+    let operations =
+        "without encryption and without credentials; whoever reaches this address learns how the server is";
+    for (address, open) in [(addresses.grpc, open), (addresses.operations, Some(operations.to_owned()))] {
+        if let Some(open) = open
+            && !address.ip().is_loopback()
+        {
+            warn!(%address, "INSECURE: listening beyond loopback {open}");
         }
     }
     if config.insecure && addresses.grpc.ip().is_loopback() && addresses.operations.ip().is_loopback() {

@@ -154,16 +154,31 @@ impl Effective {
         }
     }
 
+    /// Listening beyond loopback takes encryption and credentials, or somebody who says that it does not.
     pub(super) fn check_listeners(&self, problems: &mut Vec<Problem>) {
         let (listen, ops_listen) = (self.address("listen"), self.address("ops_listen"));
-        for (key, address) in [("listen", listen), ("ops_listen", ops_listen)] {
-            if !address.ip().is_loopback() && !self.flag("insecure") {
-                problems.push(self.problem(
-                    key,
-                    Some(format!("\"{address}\"")),
-                    "would take calls from other machines, which this release neither encrypts nor \
-                     authenticates; listen on 127.0.0.1 or [::1], or set insecure if the network is trusted",
-                ));
+        let lacks = match (self.encrypts(), self.asks_for_credentials()) {
+            (true, true) => None,
+            (true, false) => Some(
+                "and asks for no credential (auth.credentials_file, auth.jwks_file, or tls.client_ca_file); set one",
+            ),
+            (false, true) => Some("and does not encrypt them (tls.certificate_file, tls.key_file); set both"),
+            (false, false) => Some(
+                "and neither encrypts them (tls.certificate_file, tls.key_file) nor asks for a credential \
+                 (auth.credentials_file, auth.jwks_file, or tls.client_ca_file); set them",
+            ),
+        };
+        let plain = Some("and is never encrypted, nor asks for a credential");
+        for (key, address, lacks) in [("listen", listen, lacks), ("ops_listen", ops_listen, plain)] {
+            if let Some(lacks) = lacks
+                && !address.ip().is_loopback()
+                && !self.flag("insecure")
+            {
+                let problem = format!(
+                    "would take calls from other machines, {lacks}; listen on 127.0.0.1 or [::1], or set insecure if \
+                     the network is trusted"
+                );
+                problems.push(self.problem(key, Some(format!("\"{address}\"")), problem));
             }
         }
         if listen == ops_listen && listen.port() != 0 {

@@ -13,10 +13,14 @@ use super::settings::{Kind, Parsed, SETTINGS, Setting};
 use super::toml_lines::{Source, Span, kind};
 
 /// Variables that the other commands take or print, and so may stand in the server's environment by right.
-const VARIABLES_OF_COMMANDS: [&str; 10] = [
+const VARIABLES_OF_COMMANDS: [&str; 14] = [
     "SEMEL_CONFIG",
     "SEMEL_SERVER",
     "SEMEL_TIMEOUT",
+    "SEMEL_TLS_CA",
+    "SEMEL_TLS_CERT",
+    "SEMEL_TLS_KEY",
+    "SEMEL_TOKEN_FILE",
     "SEMEL_TENANT",
     "SEMEL_ENDPOINT",
     "SEMEL_KEY",

@@ -257,7 +257,7 @@ settings! {
     "ops_listen": Kind::Address, Some("127.0.0.1:7401"),
         "Where /livez, /readyz, /metrics and /debug are answered, over HTTP.";
     "insecure": Kind::Flag, Some("false"),
-        "Allows listening beyond loopback, although calls are neither encrypted nor authenticated.";
+        "Allows listening beyond loopback, although calls are not encrypted, or callers not authenticated.";
     "store": Kind::Choice(&["embedded", "scylla", "memory"]), Some("embedded"),
         "Where records are kept: embedded (in data_dir, durable), scylla (in ScyllaDB or Apache Cassandra, shared by many servers), or memory (gone when the server stops).";
     "data_dir": Kind::Path, Some("./data"),
@@ -341,6 +341,36 @@ settings! {
         "The label of a Begin whose value is shown in the log and in traces, such as order. Its values must be fit to be seen.";
     "telemetry.trace_all_but_first": Kind::Flag, Some("true"),
         "Whether every decision that is not an operation's first is traced, whatever OTEL_TRACES_SAMPLER says: replays, retries, takeovers, refusals. Traces are sent where OTEL_EXPORTER_OTLP_ENDPOINT says.";
+
+    "tls.certificate_file": Kind::Path, None,
+        "The server's certificate in PEM form, with those between it and its authority. With it, gRPC calls are encrypted. Read again when it changes, as are the next two.";
+    "tls.key_file": Kind::Path, None,
+        "The private key of tls.certificate_file, in PEM form.";
+    "tls.client_ca_file": Kind::Path, None,
+        "The certificates, in PEM form, of the authorities whose clients' certificates are credentials. Without it, clients are asked for none.";
+    "tls.client_certificates": Kind::Choice(&["optional", "required"]), Some("optional"),
+        "Whether a connection without a client's certificate is taken: optional (its calls need another credential, but for health), or required.";
+
+    "auth.credentials_file": Kind::Path, None,
+        "The file of bearer tokens, which `semel token` writes, and of whom certificates stand for. Read again when it changes.";
+    "auth.trust_domain": Kind::Text, None,
+        "Certificates with the URI spiffe://TRUST_DOMAIN/tenant/TENANT/role/ROLE stand for that tenant in that role.";
+    "auth.jwks_file": Kind::Path, None,
+        "The public keys, as a JWKS, of the issuer whose JSON Web Tokens are credentials. Read again when it changes.";
+    "auth.jwt_algorithms": Kind::Text, None,
+        "The only signatures accepted of it: some of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA, parted by commas.";
+    "auth.jwt_issuer": Kind::Text, None,
+        "Who has to have issued a token (iss).";
+    "auth.jwt_audience": Kind::Text, None,
+        "Whom a token has to be for (aud).";
+    "auth.jwt_subject_claim": Kind::Text, Some("sub"),
+        "The claim that names the caller, for logs. A name that begins with / is a JSON pointer; so for the next two.";
+    "auth.jwt_tenants_claim": Kind::Text, Some("semel_tenants"),
+        "The claim that names the tenants: a text or a list; one that ends in * is every tenant that begins so.";
+    "auth.jwt_roles_claim": Kind::Text, Some("semel_roles"),
+        "The claim that names the roles: client, reader or operator; others are passed over.";
+    "auth.jwt_leeway": Kind::Length(Duration::ZERO, Duration::from_mins(5)), Some("30s"),
+        "How far the issuer's clock may differ from the server's.";
 
     "limits.max_request_bytes": Kind::Size(4 * MIB, GIB), Some("4MiB"),
         "The largest request message.";

@@ -4,7 +4,9 @@
 //! asking its client to go first, and cannot bound a drain.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::server::conn::http2::Builder;
@@ -19,6 +21,7 @@ use tracing::{debug, info, warn};
 use super::delivery::Streams;
 use super::dispatch::Dispatch;
 use super::limits::Limits;
+use super::tls::Tls;
 
 /// The pause after a failed accept: most often the process is out of file descriptors.
 pub(super) const AFTER_FAILED_ACCEPT: Duration = Duration::from_millis(50);
@@ -29,13 +32,19 @@ pub(super) struct Connections {
     http2: Builder<Streams>,
     dispatch: Dispatch,
     limits: Limits,
+    tls: Option<Arc<Tls>>,
     draining: CancellationToken,
     /// Dropping it closes them all.
     open: JoinSet<()>,
 }
 
 impl Connections {
-    pub(super) fn new(dispatch: Dispatch, limits: Limits, draining: CancellationToken) -> Self {
+    pub(super) fn new(
+        dispatch: Dispatch,
+        limits: Limits,
+        tls: Option<Arc<Tls>>,
+        draining: CancellationToken,
+    ) -> Self {
         let mut http2 = Builder::new(Streams);
         http2
             .timer(TokioTimer::new())
@@ -46,7 +55,7 @@ impl Connections {
             .max_local_error_reset_streams(limits.max_error_reset_streams)
             .keep_alive_interval(limits.keep_alive_interval)
             .keep_alive_timeout(limits.keep_alive_timeout);
-        Self { http2, dispatch, limits, draining, open: JoinSet::new() }
+        Self { http2, dispatch, limits, tls, draining, open: JoinSet::new() }
     }
 
     /// Serves whoever connects, until dropped.
@@ -57,7 +66,9 @@ impl Connections {
                 Some(_) = self.open.join_next() => continue,
             };
             match accepted {
-                Ok((stream, _)) if self.open.len() < self.limits.max_connections => self.serve(stream),
+                Ok((stream, address)) if self.open.len() < self.limits.max_connections => {
+                    self.serve(stream, address);
+                }
                 Ok(_) => debug!(most = self.limits.max_connections, "a connection too many was closed"),
                 Err(error) => {
                     warn!(%error, "no connection could be accepted");
@@ -67,43 +78,26 @@ impl Connections {
         }
     }
 
-    fn serve(&mut self, stream: TcpStream) {
+    fn serve(&mut self, stream: TcpStream, address: SocketAddr) {
         if let Err(error) = stream.set_nodelay(true) {
             debug!(%error, "a connection keeps Nagle's delay");
         }
-        let (http2, dispatch) = (self.http2.clone(), self.dispatch.clone());
-        let draining = self.draining.clone();
-        let greeting_time = self.limits.greeting_time;
-        let grace = self.limits.max_connection_age_grace;
         let age = self.limits.max_connection_age.mul_f64(rand::rng().random_range(0.9..1.1));
-        self.open.spawn(async move {
-            let greeted = tokio::select! {
-                greeted = tokio::time::timeout(greeting_time, greeting(stream)) => greeted,
-                () = draining.cancelled() => return,
-            };
-            let Ok(Ok(stream)) = greeted else { return debug!("a client connected and did not greet") };
-            let mut connection = pin!(http2.serve_connection(TokioIo::new(stream), dispatch));
-            let aged = async {
-                if age.is_zero() { std::future::pending().await } else { tokio::time::sleep(age).await }
-            };
-            let ended = tokio::select! {
-                ended = &mut connection => ended,
-                () = draining.cancelled() => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
-                () = aged => {
-                    connection.as_mut().graceful_shutdown();
-                    match tokio::time::timeout(grace, connection).await {
-                        Ok(ended) => ended,
-                        Err(_) => return debug!("an aged connection was closed on its calls"),
-                    }
-                }
-            };
-            if let Err(error) = ended {
-                debug!(%error, "a connection ended");
-            }
-        });
+        let limits = &self.limits;
+        let (greeting_time, grace) = (limits.greeting_time, limits.max_connection_age_grace);
+        let connection = Connection {
+            http2: self.http2.clone(),
+            dispatch: self.dispatch.clone(),
+            address,
+            greeting_time,
+            age,
+            grace,
+            draining: self.draining.clone(),
+        };
+        match self.tls.clone() {
+            None => self.open.spawn(connection.serve(stream)),
+            Some(tls) => self.open.spawn(connection.serve_encrypted(stream, tls)),
+        };
     }
 
     /// Asks every client to go and lets the calls under way end, within `drain_time`; then closes what is left.
@@ -119,12 +113,90 @@ impl Connections {
     }
 }
 
+/// A connection that was accepted, and how to serve it.
+#[derive(Debug)]
+struct Connection {
+    http2: Builder<Streams>,
+    dispatch: Dispatch,
+    address: SocketAddr,
+    greeting_time: Duration,
+    age: Duration,
+    grace: Duration,
+    draining: CancellationToken,
+}
+
+impl Connection {
+    async fn serve(self, stream: TcpStream) {
+        let greeted = async {
+            let (reading, writing) = stream.into_split();
+            greeting(reading, writing).await
+        };
+        if let Some(stream) = self.in_time(greeted).await {
+            let dispatch = self.dispatch.of_connection(self.address, None);
+            self.serve_greeted(stream, dispatch).await;
+        }
+    }
+
+    async fn serve_encrypted(self, stream: TcpStream, tls: Arc<Tls>) {
+        let greeted = async {
+            let stream = tls.accept(stream, self.address).await?;
+            let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+            let dispatch = self.dispatch.of_connection(self.address, shown.map(AsRef::as_ref));
+            let (reading, writing) = tokio::io::split(stream);
+            Ok((greeting(reading, writing).await?, dispatch))
+        };
+        if let Some((stream, dispatch)) = self.in_time(greeted).await {
+            self.serve_greeted(stream, dispatch).await;
+        }
+    }
+
+    /// What a client has to do before it is served, done within its time.
+    async fn in_time<T>(&self, greeted: impl Future<Output = io::Result<T>>) -> Option<T> {
+        let greeted = tokio::select! {
+            greeted = tokio::time::timeout(self.greeting_time, greeted) => greeted,
+            () = self.draining.cancelled() => return None,
+        };
+        match greeted {
+            Ok(Ok(greeted)) => return Some(greeted),
+            Ok(Err(error)) => debug!(peer = %self.address, %error, "a client connected and did not greet"),
+            Err(_) => debug!(peer = %self.address, "a client connected and did not greet in time"),
+        }
+        None
+    }
+
+    async fn serve_greeted(self, stream: impl AsyncRead + AsyncWrite + Unpin, dispatch: Dispatch) {
+        let mut connection = pin!(self.http2.serve_connection(TokioIo::new(stream), dispatch));
+        let aged = async {
+            if self.age.is_zero() { std::future::pending().await } else { tokio::time::sleep(self.age).await }
+        };
+        let ended = tokio::select! {
+            ended = &mut connection => ended,
+            () = self.draining.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+            () = aged => {
+                connection.as_mut().graceful_shutdown();
+                match tokio::time::timeout(self.grace, connection).await {
+                    Ok(ended) => ended,
+                    Err(_) => return debug!("an aged connection was closed on its calls"),
+                }
+            }
+        };
+        if let Err(error) = ended {
+            debug!(%error, "a connection ended");
+        }
+    }
+}
+
 /// The connection, once as many bytes have come as HTTP/2 begins with; they are read again.
 ///
 /// hyper waits for them without end, even when it is told to shut down.
-async fn greeting(mut stream: TcpStream) -> io::Result<impl AsyncRead + AsyncWrite + Unpin> {
+async fn greeting<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
+    mut reading: R,
+    writing: W,
+) -> io::Result<impl AsyncRead + AsyncWrite + Unpin> {
     let mut greeting = [0; b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".len()];
-    stream.read_exact(&mut greeting).await?;
-    let (reading, writing) = stream.into_split();
+    reading.read_exact(&mut greeting).await?;
     Ok(join(io::Cursor::new(greeting).chain(reading), writing))
 }

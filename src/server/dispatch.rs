@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use tracing::error;
 use uuid::Uuid;
 
 use super::arrival::Arrival;
+use super::auth::{Auth, Peer, PeerCertificate};
 use super::call::Admitted;
 use super::caller::Caller;
 use super::deadline::Deadline;
@@ -46,6 +48,9 @@ pub(super) struct Dispatch {
     /// All that is called seldom: operators' methods, health, reflection.
     others: Routes,
     telemetry: Arc<Telemetry>,
+    /// Where credentials are asked for.
+    auth: Option<Arc<Auth>>,
+    peer: Option<Peer>,
     limits: Limits,
     draining: CancellationToken,
 }
@@ -54,11 +59,32 @@ impl Dispatch {
     pub(super) const fn new(
         calls: Calls,
         others: Routes,
+        auth: Option<Arc<Auth>>,
         telemetry: Arc<Telemetry>,
         limits: Limits,
         draining: CancellationToken,
     ) -> Self {
-        Self { calls, others, telemetry, limits, draining }
+        Self { calls, others, auth, peer: None, telemetry, limits, draining }
+    }
+
+    /// For the requests of one connection, whose client showed this certificate.
+    pub(super) fn of_connection(&self, address: SocketAddr, certificate: Option<&[u8]>) -> Self {
+        let peer = self.auth.as_ref().map(|auth| {
+            let certificate =
+                certificate.map(|der| Arc::new(PeerCertificate::read(der, auth.trust_domain())));
+            Peer { address, certificate }
+        });
+        Self { peer, ..self.clone() }
+    }
+
+    /// Who calls, if they may.
+    fn admit<B>(&self, request: &Request<B>) -> Result<Caller, Failure> {
+        match (&self.auth, &self.peer) {
+            (None, _) => Ok(Caller::ANYBODY),
+            (Some(auth), Some(peer)) => auth.admit(request.uri().path(), request.headers(), peer),
+            // Every connection has a peer.
+            (Some(_), None) => Err(Failure::credential_required()),
+        }
     }
 }
 
@@ -78,11 +104,22 @@ impl hyper::service::Service<Request<Incoming>> for Dispatch {
         // How long a stream goes on says nothing of the server.
         let under_way = (!watches && !reflects).then(|| UnderWay::begins(telemetry.clone(), method));
         let arrived = self.telemetry.arrives(method, request.headers());
-        let mut request = request.map(|body| Arrival::new(body, deadline.ends(), last));
-        request.extensions_mut().insert(Admitted { deadline, caller: Caller::ANYBODY });
-        let answer: Answer<Body> = match service_name(request.uri().path()) {
-            Calls::NAME => self.calls.clone().call(request),
-            _ => Box::pin(self.others.clone().call(request)),
+        let answer: Answer<Body> = match self.admit(&request) {
+            Ok(caller) => {
+                let mut request = request.map(|body| Arrival::new(body, deadline.ends(), last));
+                request.extensions_mut().insert(Admitted { deadline, caller });
+                match service_name(request.uri().path()) {
+                    Calls::NAME => self.calls.clone().call(request),
+                    _ => Box::pin(self.others.clone().call(request)),
+                }
+            }
+            Err(failure) => {
+                let telemetry = telemetry.clone();
+                Box::pin(async move {
+                    telemetry.decided(|| Decision::rejected(method, failure.reason()));
+                    Ok(Status::from(failure).into_http())
+                })
+            }
         };
         Box::pin(arrived.answered_by(async move {
             // No timer on the whole of it: once a call has begun, only its method knows what to say of it.

@@ -8,6 +8,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, QuotaViolation, StatusExt};
 use uuid::Uuid;
 
+use super::caller::Role;
 use crate::coordinator::CallError;
 use crate::domain::{Policy, Rate, Reason, Refusal, Tenant, Violation};
 use crate::proto;
@@ -67,6 +68,37 @@ impl Failure {
             message.push_str(" more fields are wrong");
         }
         Self { fields, ..Self::new(reason, message) }
+    }
+
+    /// A call without any credential.
+    pub(super) fn credential_required() -> Self {
+        Self::new(
+            Reason::CredentialRequired,
+            "this server wants a credential: a bearer token in the metadata \"authorization\", or a client certificate",
+        )
+    }
+
+    /// A credential that is not accepted. Why not is in the log alone: it would help whoever guesses.
+    pub(super) fn credential_invalid() -> Self {
+        Self::new(
+            Reason::CredentialInvalid,
+            "the credential is not accepted; those who run the server find the cause in its log",
+        )
+    }
+
+    /// A caller who has none of the roles that may call the method.
+    pub(super) fn role_required(roles: &[Role]) -> Self {
+        let names: Vec<_> = roles.iter().map(|role| role.as_str()).collect();
+        Self {
+            metadata: Some(("roles", names.join(","))),
+            ..Self::new(
+                Reason::RoleRequired,
+                format!(
+                    "the credential has no role that may call this method; it takes {}",
+                    names.join(" or ")
+                ),
+            )
+        }
     }
 
     /// A call for a tenant that its caller's credential does not cover.

@@ -11,7 +11,7 @@ use semel::policies::Policies;
 use semel::proto::idempotency_service_client::IdempotencyServiceClient;
 use semel::proto::operator_service_client::OperatorServiceClient;
 use semel::quotas::Quotas;
-use semel::server::{Limits, Listeners, ServeError, Server};
+use semel::server::{Limits, Listeners, Security, ServeError, Server};
 use semel::storage::Store;
 use semel::storage::metered::{CallOutcome, Metered, Operation};
 use semel::storage::scylla::{self, ScyllaStore};
@@ -81,6 +81,7 @@ impl Start {
         let limits = Limits { request_timeout: self.request_timeout, ..Limits::default() };
         let telemetry = Arc::new(Telemetry::off());
         let audit = Arc::new(Audit::to_log(self.clock.clone(), KeyHash::new(b"test")));
+        let security = Security::default();
         let server = Server {
             coordinator,
             policies: policies.clone(),
@@ -89,6 +90,7 @@ impl Start {
             audit,
             telemetry,
             configuration: "".into(),
+            security,
         };
         let serving = tokio::spawn(server.run(Listeners { grpc, operations }, std::future::pending::<()>()));
         let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("an address");

@@ -14,7 +14,7 @@ use semel::proto;
 use semel::proto::idempotency_service_client::IdempotencyServiceClient;
 use semel::proto::operator_service_client::OperatorServiceClient;
 use semel::quotas::Quotas;
-use semel::server::{Limits, Listeners, ServeError, Server};
+use semel::server::{Limits, Listeners, Security, ServeError, Server};
 use semel::storage::Store;
 use semel::storage::memory::MemoryStore;
 use semel::telemetry::{KeyHash, Telemetry};
@@ -61,6 +61,8 @@ pub(crate) struct Start {
     /// Where operators' calls are written down; in the log where absent.
     pub(crate) audit: Option<Audit>,
     pub(crate) telemetry: Arc<Telemetry>,
+    pub(crate) security: Security,
+    pub(crate) clock: Arc<TestClock>,
 }
 
 impl Default for Start {
@@ -73,6 +75,8 @@ impl Default for Start {
             seed: 7,
             audit: None,
             telemetry: Arc::new(Telemetry::off()),
+            security: Security::default(),
+            clock: TestClock::new(),
         }
     }
 }
@@ -83,7 +87,7 @@ impl Start {
     }
 
     pub(crate) async fn serve(self) -> RunningServer {
-        let clock = TestClock::new();
+        let clock = self.clock;
         let policies = Arc::new(Policies::new(self.rules));
         let quotas = {
             let clock = clock.clone();
@@ -109,6 +113,7 @@ impl Start {
             ),
             telemetry: self.telemetry.clone(),
             configuration: "# a test's server\n".into(),
+            security: self.security,
         };
         let running = tokio::spawn(server.run(listeners, async {
             let _ = stopped.await;

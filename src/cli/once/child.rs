@@ -17,6 +17,7 @@ use super::outlet::Outlets;
 use super::ownership::{Lost, Ownership};
 use super::pump::{Budget, Stream, pump};
 use super::signals::{Signals, is_ending};
+use crate::cli::client::AccessArgs;
 use crate::cli::exit::Exit;
 
 /// A command that runs.
@@ -81,6 +82,7 @@ impl Child {
     pub(super) fn start(
         command: &[OsString],
         ownership: &Ownership,
+        access: &AccessArgs,
         max_output: u64,
         outlets: &Outlets,
     ) -> std::io::Result<Self> {
@@ -92,6 +94,7 @@ impl Child {
         let mut process = Command::new(program)
             .args(arguments)
             .env("SEMEL_SERVER", ownership.server())
+            .envs(access.variables())
             .env("SEMEL_TENANT", &ownership.key.tenant)
             .env("SEMEL_ENDPOINT", &ownership.key.endpoint)
             .env("SEMEL_KEY", &ownership.key.idempotency_key)

@@ -10,6 +10,7 @@ use super::signals::Signals;
 use crate::cli::abort::abort;
 use crate::cli::client::Client;
 use crate::cli::complete::complete;
+use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::renew::renew;
 use crate::proto::abort_request::Disposition;
@@ -17,6 +18,8 @@ use crate::proto::{self, AbortRequest, BeginRequest, CompleteRequest, Key, Renew
 
 /// How long a report is still tried once this process was told to end.
 const LAST_WORD_WITHIN: Duration = Duration::from_secs(3);
+/// The pause after a report that the server refused for its credential.
+const CREDENTIAL_PAUSE: Duration = Duration::from_secs(1);
 /// The pause after a renewal that the server refused for a reason that may pass.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -151,13 +154,28 @@ impl Ownership {
     ) -> Stored {
         let client = self.client.within(within);
         let told_to_end = tokio::select! {
-            stored = self.send(&client, verdict) => return stored,
+            stored = self.insist(&client, verdict, within) => return stored,
             signal = signals.next_ending() => signal,
         };
         outlets.say(&format!(
             "{told_to_end}: the outcome is not stored yet; trying for {LAST_WORD_WITHIN:?} more"
         ));
         self.send(&self.client.within(LAST_WORD_WITHIN.min(within)), verdict).await
+    }
+
+    /// Goes on where the credential is refused: it may just be being replaced, and the work is done.
+    async fn insist(&self, client: &Client, verdict: &Verdict, within: Duration) -> Stored {
+        let until = Instant::now() + within;
+        loop {
+            let stored = self.send(client, verdict).await;
+            let again = Instant::now() + CREDENTIAL_PAUSE;
+            match &stored {
+                Stored::Refused(failure) if failure.exit() == Exit::NOT_ALLOWED && again < until => {
+                    tokio::time::sleep_until(again).await;
+                }
+                _ => return stored,
+            }
+        }
     }
 
     async fn send(&self, client: &Client, verdict: &Verdict) -> Stored {

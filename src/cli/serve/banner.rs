@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use crate::cli::output::{shell_quoted, write_out};
 use crate::config::{Loaded, ServerConfig, StoreSettings};
 use crate::domain::Timestamp;
+use crate::server::Security;
 
 /// Where the server listens, ports settled.
 #[derive(Clone, Copy, Debug)]
@@ -15,7 +16,7 @@ pub(super) struct Addresses {
 }
 
 /// Prints the start-up message on standard output.
-pub(super) fn print(config: &ServerConfig, addresses: Addresses, now: Timestamp) {
+pub(super) fn print(config: &ServerConfig, security: &Security, addresses: Addresses, now: Timestamp) {
     let records = match &config.store {
         StoreSettings::Memory => "in memory alone".to_owned(),
         StoreSettings::Embedded(embedded) => format!("in {}, durable", embedded.directory.display()),
@@ -25,14 +26,22 @@ pub(super) fn print(config: &ServerConfig, addresses: Addresses, now: Timestamp)
     };
     let version = env!("CARGO_PKG_VERSION");
     let Addresses { grpc, operations } = addresses;
-    let lines = demonstration(&program(), grpc, now);
+    let scheme = if security.tls.is_some() { "https" } else { "http" };
+    let lines = demonstration(&program(), scheme, grpc, now);
+    let first = if security.tls.is_some() || security.auth.is_some() {
+        "First set SEMEL_TLS_CA, SEMEL_TENANT, and SEMEL_TOKEN_FILE or SEMEL_TLS_CERT and SEMEL_TLS_KEY, as this\n\
+         server wants them, and name it as its certificate does.\n"
+    } else {
+        ""
+    };
     write_out(&format!(
         "semel {version}\n\
-         gRPC        http://{grpc}\n\
+         gRPC        {scheme}://{grpc}\n\
          operations  http://{operations}/readyz\n\
          records     {records}\n\
          \n\
          Paste these lines into another terminal: begin, a duplicate, complete, a replay.\n\
+         {first}\
          \n\
          {}\n\n",
         lines.join("\n")
@@ -57,9 +66,9 @@ fn program() -> String {
 }
 
 /// Four lines for a POSIX shell. The key is of this start: an earlier start's has completed.
-fn demonstration(program: &str, grpc: SocketAddr, now: Timestamp) -> [String; 4] {
+fn demonstration(program: &str, scheme: &str, grpc: SocketAddr, now: Timestamp) -> [String; 4] {
     // Said even where it is the default: the other terminal may have another in its environment.
-    let server = format!("--server http://{} ", reachable(grpc));
+    let server = format!("--server {scheme}://{} ", reachable(grpc));
     let now = SystemTime::UNIX_EPOCH + Duration::from_micros(now.as_micros());
     let started: String =
         humantime::format_rfc3339_seconds(now).to_string().chars().filter(char::is_ascii_digit).collect();
@@ -95,12 +104,13 @@ mod tests {
     #[test]
     fn the_lines_name_the_server_as_this_machine_reaches_it() {
         let [begin, ..] =
-            demonstration("/bin/semel", "127.0.0.1:7400".parse().unwrap(), Timestamp::default());
+            demonstration("/bin/semel", "http", "127.0.0.1:7400".parse().unwrap(), Timestamp::default());
         assert_eq!(
             begin,
             r#"eval "$(/bin/semel begin --server http://127.0.0.1:7400 --endpoint demo/Charge --key order-19700101000000 --output env)""#
         );
-        let [_, begin, ..] = demonstration("semel", "0.0.0.0:81".parse().unwrap(), Timestamp::default());
+        let [_, begin, ..] =
+            demonstration("semel", "http", "0.0.0.0:81".parse().unwrap(), Timestamp::default());
         assert!(begin.contains("--server http://127.0.0.1:81 "), "{begin}");
         assert_eq!(shell_word("/a b/it's"), r"'/a b/it'\''s'");
     }
