@@ -205,9 +205,16 @@ struct Durable {
     written: BTreeMap<String, Vec<(usize, String)>>,
     /// All of each file that a sync covered.
     synced: BTreeMap<String, String>,
-    /// Journal files and directories whose name no sync of their directory covered yet, and where the call ended that
-    /// gave it.
-    unnamed: BTreeMap<String, usize>,
+    /// Journal files and directories whose name no sync of their directory covered yet.
+    unnamed: BTreeMap<String, Name>,
+}
+
+/// A name that was given.
+struct Name {
+    /// Where the call ended that gave it.
+    given: usize,
+    /// Whether a file had it before, which is found if the new one is not, with all that was in the new one then.
+    replaces: bool,
 }
 
 impl Durable {
@@ -227,18 +234,22 @@ impl Durable {
                 self.sync(call.path(), call.began);
                 self.sync_names(call.path(), call.began);
             } else if let Some(name) = call.names() {
-                self.unnamed.insert(name.to_owned(), call.ended);
                 // The check of the journal copied the file and synced the copy before it took the file's name.
                 let copy = call.texts().find(|text| has_extension(text, "copy"));
                 if copy.is_some_and(|copy| self.synced.contains_key(copy)) {
                     self.sync(name, call.began);
                 }
+                let name = name.to_owned();
+                self.unnamed.insert(name, Name { given: call.ended, replaces: copy.is_some() });
             }
         }
     }
 
     /// A sync covers the writes that had ended when it began.
     fn sync(&mut self, path: &str, began: usize) {
+        if self.unnamed.get(path).is_some_and(|name| name.replaces) {
+            return;
+        }
         let written = self.written.get(path).map_or(&[][..], Vec::as_slice);
         let covered = written.iter().filter(|(ended, _)| *ended < began).map(|(_, bytes)| bytes.as_str());
         self.synced.insert(path.to_owned(), covered.collect());
@@ -246,17 +257,14 @@ impl Durable {
 
     /// A sync of a directory covers the names that had been given in it when it began.
     fn sync_names(&mut self, directory: &str, began: usize) {
-        self.unnamed
-            .retain(|name, given| *given >= began || Path::new(name).parent() != Some(Path::new(directory)));
+        let is_in = |name: &str| Path::new(name).parent() == Some(Path::new(directory));
+        self.unnamed.retain(|name, Name { given, .. }| *given >= began || !is_in(name));
     }
 
     /// Whether a synced file holds the marker, and would be found: a file whose name is not on disk is lost whole.
     fn holds(&self, marker: &str) -> bool {
-        let is_found = |path: &str| {
-            Path::new(path)
-                .ancestors()
-                .all(|part| part.to_str().is_none_or(|part| !self.unnamed.contains_key(part)))
-        };
+        let is_lost = |name: &str| self.unnamed.get(name).is_some_and(|name| !name.replaces);
+        let is_found = |path: &str| !Path::new(path).ancestors().filter_map(Path::to_str).any(is_lost);
         self.synced.iter().any(|(path, bytes)| is_found(path) && bytes.contains(marker))
     }
 }
