@@ -178,19 +178,20 @@ async fn serve(loaded: Loaded) -> Result<End, Stopped> {
         () = signals.obey(&drain, &reload) => return Err(stopped_at_once()),
     }
     stop.cancel();
-    tasks.close();
     tokio::select! {
-        () = tasks.wait() => {}
-        _ = signals.next_stopping(&reload) => return Err(stopped_at_once()),
-    }
-    // The task ends by itself within seconds, whatever the collector does.
-    let flushed = tokio::task::spawn_blocking(move || telemetry.shut_down());
-    tokio::select! {
-        _ = flushed => {}
+        () = end(&tasks, telemetry) => {}
         _ = signals.next_stopping(&reload) => return Err(stopped_at_once()),
     }
     info!("stopped");
     Ok(End::InOrder)
+}
+
+/// Waits for what runs beside the server, and sends what telemetry still holds.
+async fn end(tasks: &TaskTracker, telemetry: Arc<Telemetry>) {
+    tasks.close();
+    tasks.wait().await;
+    // It ends by itself within seconds, whatever the collector does. A panic in it would have been logged.
+    _ = tokio::task::spawn_blocking(move || telemetry.shut_down()).await;
 }
 
 fn addresses(listeners: &Listeners) -> Result<banner::Addresses, Stopped> {
