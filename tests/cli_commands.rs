@@ -336,7 +336,8 @@ fn errors_name_fields_and_hide_the_key() {
 #[test]
 fn an_address_that_cannot_be_called_is_said_as_such() {
     for (server, expected, status) in [
-        ("https://127.0.0.1:1", "is not an http:// address", 2),
+        ("ftp://127.0.0.1:1", "is neither an https:// nor an http:// address", 2),
+        ("https://127.0.0.1:1", "no answer from https://127.0.0.1:1 within", 110),
         ("http://", "is no address", 2),
         ("127.0.0.1:1", "no answer from http://127.0.0.1:1 within", 110),
     ] {
