@@ -92,7 +92,11 @@ impl DataDirectory {
 
     /// Lets others take it.
     pub(super) fn give_up(&self) {
-        drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let Some(lock) = self.lock.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+        // Closing is not enough: a child that is being started has the open file too until its program runs.
+        if let Err(error) = lock.unlock() {
+            tracing::warn!(path = %self.path.display(), %error, "the data directory is given up when this process ends");
+        }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -116,5 +120,21 @@ impl DataDirectory {
             ));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_given_up_is_free_though_a_child_still_has_the_lock_open() {
+        let place = tempfile::tempdir().unwrap();
+        let directory = DataDirectory::take(place.path()).unwrap();
+        let child_has = directory.lock.lock().unwrap().as_ref().unwrap().try_clone().unwrap();
+        assert!(matches!(DataDirectory::take(place.path()), Err(DirectoryError::Locked { .. })));
+        directory.give_up();
+        DataDirectory::take(place.path()).unwrap();
+        drop(child_has);
     }
 }
