@@ -26,6 +26,7 @@ use tokio::runtime::Runtime;
 use uuid::Uuid;
 
 use crate::between::{Between, Writes};
+use crate::callers::PATIENCE;
 use crate::cluster::Cluster;
 use crate::database::{Database, listed, mark_unknown};
 use crate::support;
@@ -108,14 +109,17 @@ async fn begin(coordinator: &Coordinator, key: &Key, policy: &Policy) -> BeginAn
 
 /// Sends the same call until a busy node has done it.
 async fn answered<A>(call: impl AsyncFn() -> Result<A, CallError>) -> A {
-    loop {
-        match call().await {
-            Err(CallError::StoreUnavailable | CallError::StoreOutcomeUnknown) => {
-                tokio::time::sleep(Duration::from_millis(100)).await;
+    let sent_again = async {
+        loop {
+            match call().await {
+                Err(CallError::StoreUnavailable | CallError::StoreOutcomeUnknown) => {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                other => return other.expect("it is answered"),
             }
-            other => return other.expect("it is answered"),
         }
-    }
+    };
+    tokio::time::timeout(PATIENCE, sent_again).await.expect("the node is not busy for ever")
 }
 
 fn fence(answer: &BeginAnswer) -> Fence {
