@@ -78,7 +78,8 @@ fn open(directory: &Path) -> EmbeddedStore {
 }
 
 fn coordinator(store: Arc<dyn Store>) -> Coordinator {
-    Coordinator::new(store, Arc::new(SystemClock), 7, Settings::default())
+    // Equal seeds make equal write ids, and by its write id the copy knows what is there already.
+    Coordinator::new(store, Arc::new(SystemClock), rand::random(), Settings::default())
 }
 
 fn named(number: u64) -> Key {
