@@ -98,6 +98,7 @@ fn extra_yaml(node: &ClientCertificate, ca: &Path, keystore: &Path) -> String {
         "authenticator: PasswordAuthenticator\n\
          role_manager: CassandraRoleManager\n\
          authorizer: CassandraAuthorizer\n\
+         permissions_validity: 0ms\n\
          client_encryption_options:\n\
          \x20 enabled: true\n\
          \x20 optional: false\n\
