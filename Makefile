@@ -18,10 +18,10 @@ run: ## Builds, and serves on the embedded store in ./data (or DATA_DIR).
 	@cargo build --release --locked
 	@exec target/release/semel serve --data-dir '$(DATA_DIR)'
 
-test: ## The small form of everything that needs no database, from a fresh clone; installs what it needs.
-	@tools/prove small core operate
+test: ## The small form of everything, a real database included, from a fresh clone; installs what it needs.
+	@tools/prove small core operate cassandra
 
-test-cassandra: ## The small form of what needs one: real Apache Cassandra, one node and three, 3 GiB of memory.
+test-cassandra: ## The part of it that needs a database: real Apache Cassandra, one node and three, 3 GiB of memory.
 	@tools/prove small cassandra
 
 bench-cassandra: ## Begin and Complete on a node of Apache Cassandra, beside the driver alone.
