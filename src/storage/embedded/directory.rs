@@ -123,6 +123,12 @@ impl DataDirectory {
     }
 }
 
+impl Drop for DataDirectory {
+    fn drop(&mut self) {
+        self.give_up();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -134,7 +140,10 @@ mod tests {
         let child_has = directory.lock.lock().unwrap().as_ref().unwrap().try_clone().unwrap();
         assert!(matches!(DataDirectory::take(place.path()), Err(DirectoryError::Locked { .. })));
         directory.give_up();
+        let again = DataDirectory::take(place.path()).unwrap();
+        let their_child_has = again.lock.lock().unwrap().as_ref().unwrap().try_clone().unwrap();
+        drop(again);
         DataDirectory::take(place.path()).unwrap();
-        drop(child_has);
+        drop((child_has, their_child_has));
     }
 }
