@@ -47,6 +47,10 @@ pub(crate) struct Apply {
     /// For a keyspace that is not there yet: how many replicas each datacenter has, such as dc1=3,dc2=3
     #[arg(long, value_name = "DATACENTER=COUNT,…")]
     replication: Option<Replicas>,
+    /// Leave records in the format that they are written in, so that servers of the release before go on and can come
+    /// back; without it, the format is raised to the latest that this release writes
+    #[arg(long)]
+    keep_record_format: bool,
     /// For whom to print
     #[arg(long, value_enum, default_value_t)]
     output: Output,
@@ -118,7 +122,11 @@ impl Apply {
         };
         let replication = self.replication.map(|replicas| replicas.0);
         let report = in_runtime(async {
-            let applied = schema::apply(&settings, replication.as_ref()).await?;
+            let applied = if self.keep_record_format {
+                schema::prepare(&settings, replication.as_ref()).await?
+            } else {
+                schema::apply(&settings, replication.as_ref()).await?
+            };
             let headline = if applied.statements.is_empty() {
                 "nothing to do: the schema is as this release makes it".to_owned()
             } else {

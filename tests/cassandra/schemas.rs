@@ -43,8 +43,19 @@ pub(crate) fn a_schema_is_applied_once(cluster: &mut Cluster, runtime: &Runtime)
         }
         assert_eq!(schema::check(&other).await.expect("it is checked"), again.state);
 
-        // A later release raises the format, once.
+        // A later release makes what is missing and leaves the format to the servers of this one, also where a step is due.
         let next = Settings { codec: Codec::NEXT, ..other.clone() };
+        let prepared = schema::prepare(&next, None).await.expect("it is prepared");
+        assert_eq!((prepared.state.record_format, prepared.statements.len()), (FormatVersion::LATEST, 0));
+        let undone = format!("UPDATE {}.schema_version SET number = 0 WHERE part = 'semel'", other.keyspace);
+        by_hand.execute(&undone).await;
+        let prepared = schema::prepare(&next, None).await.expect("it is prepared");
+        assert_eq!((prepared.from, prepared.state.record_format), (0, FormatVersion::LATEST));
+        schema::check(&other).await.expect("a server of this release opens it");
+        let first = schema::prepare(&Settings { codec: Codec::NEXT, ..elsewhere(cluster) }, Some(&one)).await;
+        assert_eq!(first.expect("it is made").state.record_format, FormatVersion::NEXT, "nobody wrote another");
+
+        // It raises the format, once.
         let raised = schema::apply(&next, None).await.expect("it is raised");
         assert_eq!((raised.state.record_format, raised.statements.len()), (FormatVersion::NEXT, 1));
         assert_eq!(schema::apply(&next, None).await.expect("it stays").statements.len(), 0);

@@ -2,7 +2,8 @@
 //!
 //! Migrations are numbered, additive and idempotent: each can be run again, and whatever worked before it still does. So
 //! servers of the release before go on beside it. Records are written in the format that the schema names, which
-//! [`apply`] raises to the latest of its own release: it is run when every server runs that release.
+//! [`apply`] raises to the latest of its own release: it is run when every server runs that release. [`prepare`] leaves
+//! the format as it is: it is run before.
 
 use std::collections::HashMap;
 
@@ -102,6 +103,32 @@ pub async fn check(settings: &Settings) -> Result<State, ConnectError> {
 /// Makes what is missing, step by step, each when the nodes agree on the one before. The keyspace, where it is missing,
 /// is made with `replication`; one that is there keeps what it has.
 pub async fn apply(settings: &Settings, replication: Option<&Replication>) -> Result<Applied, ConnectError> {
+    make(settings, replication, Format::Raised).await
+}
+
+/// The same, but records that are there already go on in the format that they are written in, which servers of the
+/// release before can read.
+pub async fn prepare(
+    settings: &Settings,
+    replication: Option<&Replication>,
+) -> Result<Applied, ConnectError> {
+    make(settings, replication, Format::Kept).await
+}
+
+/// In which format records are written afterwards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    /// The latest of this release.
+    Raised,
+    /// The one of before; the latest where there were none.
+    Kept,
+}
+
+async fn make(
+    settings: &Settings,
+    replication: Option<&Replication>,
+    format: Format,
+) -> Result<Applied, ConnectError> {
     let connected = session::open(settings).await?;
     let schema = Schema { session: &connected.session, keyspace: &settings.keyspace };
     let database = Database::detect(&connected.session).await?;
@@ -136,7 +163,7 @@ pub async fn apply(settings: &Settings, replication: Option<&Replication>) -> Re
 
     let claim = Uuid::new_v4();
     schema.claim(claim).await?;
-    let done = schema.migrate(claim, &database, settings.codec, &mut statements).await;
+    let done = schema.migrate(claim, &database, (settings.codec, format), &mut statements).await;
     let released = schema.release(claim).await;
     let from = done?;
     released?;
@@ -400,11 +427,14 @@ impl Schema<'_> {
         &self,
         claim: Uuid,
         database: &Database,
-        codec: Codec,
+        (codec, format): (Codec, Format),
         statements: &mut Vec<String>,
     ) -> Result<i32, ConnectError> {
-        let format = codec.latest();
         let before = self.version().await?;
+        let format = match before {
+            Some(version) if format == Format::Kept => version.record_format,
+            _ => codec.latest(),
+        };
         let from = before.map_or(0, |version| version.number);
         if let Some(version) = before.filter(|version| version.number >= OLDEST) {
             usable(&version, self.keyspace, codec)?;

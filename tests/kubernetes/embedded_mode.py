@@ -1,0 +1,147 @@
+"""One server with a volume, encrypted and with credentials: installed, tested, killed, and still knowing everything."""
+
+import base64
+import json
+import os
+import pathlib
+import re
+import signal
+
+import kubernetes
+from kubernetes import Failed, Release, get, kubectl, must, wait_until
+
+NAME = "semel-vault"
+OPERATIONS = 20
+
+
+def run() -> dict[str, int]:
+    kubectl("create", "namespace", "volumes")
+    release = Release(NAME)
+    volume()
+    scratch = kubernetes.SCRATCH / "embedded"
+    scratch.mkdir()
+    secrets(release, scratch)
+    values = ["--values", kubernetes.ROOT / "tests/kubernetes/embedded-values.yaml",
+              "--set", f"auth.credentials.tokens[0].sha256={token_hash(scratch)}"]
+    said = release.put(*values)
+    release.tested()
+    access = ["--server", f"https://{NAME}.{NAME}.svc:7400", "--tls-ca", scratch / "ca.crt", "--token-file", scratch / "token",
+              "--tenant", "acme", "--timeout", "60s"]
+    calls_of_the_notes(said, scratch)
+    for number in range(OPERATIONS):
+        once(access, number, status=0)
+    kill_the_process(release)
+    replayed = sum(replays(access, number) for number in range(OPERATIONS))
+    lose_the_pod(release)
+    replayed += sum(replays(access, number) for number in range(OPERATIONS))
+    reloads(release, values, access)
+    taken_away(release)
+    return {"kubernetes_replays_after_kills": replayed}
+
+
+def volume() -> None:
+    directory = kubernetes.SCRATCH / "volume"
+    directory.mkdir()
+    manifest = {
+        "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "one"},
+        "spec": {"capacity": {"storage": "8Gi"}, "accessModes": ["ReadWriteOnce"], "local": {"path": str(directory)},
+                 "persistentVolumeReclaimPolicy": "Retain", "nodeAffinity": {"required": {"nodeSelectorTerms": [
+                     {"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": ["n1"]}]}]}}},
+    }
+    must("kubectl", "apply", "--filename", "-", stdin=None, input=json.dumps(manifest))
+
+
+def secrets(release: Release, scratch: pathlib.Path) -> None:
+    """A certificate of an authority of its own, and a token."""
+    names = ",".join(f"DNS:{name}" for name in (NAME, f"{NAME}.{NAME}.svc", f"{NAME}-headless.{NAME}.svc"))
+    must("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "30",
+         "-subj", "/CN=authority", "-keyout", scratch / "ca.key", "-out", scratch / "ca.crt")
+    must("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "30",
+         "-subj", "/CN=semel", "-addext", f"subjectAltName={names}", "-addext", "basicConstraints=critical,CA:FALSE",
+         "-CA", scratch / "ca.crt", "-CAkey", scratch / "ca.key", "-keyout", scratch / "tls.key", "-out", scratch / "tls.crt")
+    in_namespace = ("--namespace", release.namespace)
+    kubectl("create", "secret", "generic", "certificate", *in_namespace, "--type", "kubernetes.io/tls",
+            *(f"--from-file={name}={scratch / name}" for name in ("tls.crt", "tls.key", "ca.crt")))
+    said = must(kubernetes.SEMEL, "token", "create", "--name", "caller", "--tenant", "*", "--role", "client", "--role",
+                "reader", "--file", scratch / "credentials.toml", "--output", "json")
+    (scratch / "token").write_text(json.loads(said)["token"], encoding="utf-8")
+    kubectl("create", "secret", "generic", "caller", *in_namespace, f"--from-file=token={scratch / 'token'}")
+
+
+def token_hash(scratch: pathlib.Path) -> str:
+    return re.search(r'sha256 = "([0-9a-f]{64})"', (scratch / "credentials.toml").read_text(encoding="utf-8"))[1]
+
+
+def calls_of_the_notes(said: str, scratch: pathlib.Path) -> None:
+    """The first call of NOTES.txt, as it is printed: it runs, and its repetition is replayed."""
+    lines = [line.strip() for line in said.splitlines() if line.strip().startswith("kubectl exec")]
+    if len(lines) != 2:
+        raise Failed(f"NOTES.txt shows {len(lines)} calls, not two:\n{said}")
+    (scratch / "token.txt").write_text((scratch / "token").read_text(encoding="utf-8"), encoding="utf-8")
+    # Whoever has more tenants than one names which.
+    first, second = (must("bash", "-c", line.replace(" once ", " once --tenant acme "), cwd=scratch) for line in lines)
+    if first != second or not first.startswith("semel "):
+        raise Failed(f"the calls of NOTES.txt printed {first!r} and {second!r}")
+
+
+def once(access: list, number: int, status: int) -> str:
+    command = ["echo", str(number)] if status == 0 else ["false"]
+    return must(kubernetes.SEMEL, "once", *access, "--endpoint", "test/Run", "--key", f"operation-{number}", "--",
+                *command, status=status)
+
+
+def replays(access: list, number: int) -> int:
+    """The stored output, by a command that would not print it."""
+    said = must(kubernetes.SEMEL, "once", *access, "--endpoint", "test/Run", "--key", f"operation-{number}", "--", "false")
+    if said != f"{number}\n":
+        raise Failed(f"operation {number} was not replayed: {said!r}")
+    return 1
+
+
+def kill_the_process(release: Release) -> None:
+    """SIGKILL from the node, as the kernel does it when memory is out: the kubelet starts another."""
+    pod = release.servers()[0]
+    container = pod["status"]["containerStatuses"][0]
+    task = must("ctr", "--address", kubernetes.SCRATCH.parent / "node/containerd.sock", "--namespace", "k8s.io", "tasks", "ls")
+    name = container["containerID"].removeprefix("containerd://")
+    process = next(int(line.split()[1]) for line in task.splitlines() if line.startswith(name))
+    os.kill(process, signal.SIGKILL)
+
+    def started_again() -> bool:
+        pods = release.servers()
+        return (len(pods) == 1 and kubernetes.is_ready(pods[0])
+                and pods[0]["status"]["containerStatuses"][0]["restartCount"] > container["restartCount"])
+    wait_until("the kubelet starts the server again", started_again)
+
+
+def lose_the_pod(release: Release) -> None:
+    before = release.servers()[0]["metadata"]["uid"]
+    kubectl("delete", "pod", f"{NAME}-0", "--namespace", release.namespace, "--grace-period=0", "--force")
+
+    def another() -> bool:
+        pods = release.servers()
+        return len(pods) == 1 and pods[0]["metadata"]["uid"] != before and kubernetes.is_ready(pods[0])
+    wait_until("another pod takes the volume over", another)
+
+
+def reloads(release: Release, values: list, access: list) -> None:
+    """A policy reaches the server that runs, without a restart."""
+    before = release.servers()[0]["metadata"]["uid"]
+    release.put(*values, "--set", "policy.defaults.max_attempts=7")
+
+    def told() -> bool:
+        log = kubectl("logs", f"{NAME}-0", "--namespace", release.namespace)
+        return "the policy file has changed and is in force" in log
+    wait_until("the server reads its new policy", told)
+    if release.servers()[0]["metadata"]["uid"] != before:
+        raise Failed("a change of the policy replaced the server")
+
+
+def taken_away(release: Release) -> None:
+    """Nothing stays but the records, and what was there before."""
+    made_here = {"secret/certificate", "secret/caller"}
+    must("helm", "uninstall", release.name, "--namespace", release.namespace, "--wait", "--timeout", "2m")
+    claim = {f"persistentvolumeclaim/data-{NAME}-0"}
+    wait_until("everything but the claim is gone",
+               lambda: kubernetes.everything(release.namespace) - made_here == claim)
+    kubectl("delete", *claim, "--namespace", release.namespace)

@@ -1,0 +1,189 @@
+"""kubectl, helm and semel as the tests call them, and what is asked of the cluster."""
+
+import contextlib
+import json
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+CHART = ROOT / "helm/semel"
+NODE = os.environ["SEMEL_NODE_ADDRESS"]
+SEMEL = SCRATCH = pathlib.Path()
+# A bound for what hangs, not a measure of speed.
+AT_MOST_SECONDS = 300
+# Completed by a load at least, before what it is there for, and after it.
+OPERATIONS = 100
+# semel's commands read variables of their own, and Kubernetes' address is none of them.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("SEMEL_")}
+
+
+class Failed(SystemExit):
+    """A test that did not see what it had to."""
+
+
+def run(*command: str | pathlib.Path, **options) -> subprocess.CompletedProcess:
+    options.setdefault("stdin", subprocess.DEVNULL)
+    return subprocess.run([str(word) for word in command], capture_output=True, text=True, env=ENVIRONMENT,
+                          timeout=2 * AT_MOST_SECONDS, **options)
+
+
+def must(*command: str | pathlib.Path, status: int = 0, **options) -> str:
+    done = run(*command, **options)
+    if done.returncode != status:
+        words = " ".join(str(word) for word in command)
+        raise Failed(f"{words}\nended with {done.returncode}, not {status}:\n{done.stdout}{done.stderr}{trouble()}")
+    return done.stdout
+
+
+def kubectl(*arguments: str | pathlib.Path, status: int = 0) -> str:
+    return must("kubectl", *arguments, status=status)
+
+
+def get(*arguments: str) -> dict:
+    return json.loads(kubectl("get", *arguments, "--output", "json"))
+
+
+def trouble() -> str:
+    """What a person would look at next."""
+    pods = run("kubectl", "get", "pods", "--all-namespaces", "--output", "wide").stdout
+    events = run("kubectl", "get", "events", "--all-namespaces", "--sort-by", ".lastTimestamp").stdout
+    logs = run("kubectl", "logs", "--all-namespaces", "--selector", "app.kubernetes.io/name=semel", "--tail", "15",
+               "--all-containers", "--prefix").stdout
+    return f"\n{pods}\n" + "\n".join(events.splitlines()[-30:]) + f"\n{logs}"
+
+
+def wait_until(what: str, done: Callable[[], bool]) -> None:
+    until = time.monotonic() + AT_MOST_SECONDS
+    while not done():
+        if time.monotonic() > until:
+            raise Failed(f"this did not come about within {AT_MOST_SECONDS} s: {what}{trouble()}")
+        time.sleep(0.3)
+
+
+class Release:
+    """A release in a namespace of its own, which enforces Pod Security restricted."""
+
+    def __init__(self, name: str):
+        self.name = self.namespace = name
+        kubectl("create", "namespace", name)
+        kubectl("label", "namespace", name, "pod-security.kubernetes.io/enforce=restricted",
+                "pod-security.kubernetes.io/enforce-version=latest")
+
+    def helm(self, verb: str, *arguments: str | pathlib.Path) -> subprocess.CompletedProcess:
+        return run("helm", verb, self.name, *arguments, "--namespace", self.namespace)
+
+    def put(self, *arguments: str | pathlib.Path) -> str:
+        """Installs or upgrades, and waits for servers that are ready, all of them of the newest version."""
+        done = self.helm("upgrade", CHART, "--install", "--wait", "--timeout", "5m", *arguments)
+        if done.returncode:
+            raise Failed(f"helm upgrade {arguments} ended with {done.returncode}:\n{done.stderr}{trouble()}")
+        wait_until(f"every server of {self.name} is new and ready", self.is_rolled_out)
+        return done.stdout
+
+    def workload(self) -> dict:
+        kinds = get("statefulsets,deployments", "--namespace", self.namespace)["items"]
+        if len(kinds) != 1:
+            raise Failed(f"{len(kinds)} workloads in {self.namespace}, not one")
+        return kinds[0]
+
+    def is_rolled_out(self) -> bool:
+        workload = self.workload()
+        status, wanted = workload["status"], workload["spec"]["replicas"]
+        seen = status.get("observedGeneration") == workload["metadata"]["generation"]
+        image = workload["spec"]["template"]["spec"]["containers"][0]["image"]
+        servers = self.servers()
+        return (seen and status.get("updatedReplicas") == wanted == status.get("readyReplicas") == len(servers)
+                and all(is_ready(pod) and pod["spec"]["containers"][0]["image"] == image for pod in servers))
+
+    def pods(self, component: str = "server") -> list[dict]:
+        return get("pods", "--namespace", self.namespace, "--selector",
+                   f"app.kubernetes.io/component={component}")["items"]
+
+    def servers(self) -> list[dict]:
+        return self.pods()
+
+    def ready(self) -> int:
+        return sum(map(is_ready, self.servers()))
+
+    def tested(self) -> None:
+        """`helm test`, and that what it did is there."""
+        done = self.helm("test", "--timeout", "3m")
+        if done.returncode or "Phase:" not in done.stdout or "Succeeded" not in done.stdout:
+            raise Failed(f"helm test ended with {done.returncode}:\n{done.stdout}{done.stderr}{trouble()}")
+
+    def address(self) -> str:
+        return get("service", self.name, "--namespace", self.namespace)["spec"]["clusterIP"]
+
+
+def is_ready(pod: dict) -> bool:
+    conditions = {item["type"]: item["status"] for item in pod["status"].get("conditions", [])}
+    return "deletionTimestamp" not in pod["metadata"] and conditions.get("Ready") == "True"
+
+
+class Load:
+    """`semel bench` on some addresses until it is told to stop, and what it then says."""
+
+    def __init__(self, *servers: str):
+        command = [SEMEL, "bench", "--server", ",".join(servers), "--duration", "1h", "--concurrency", "16",
+                   "--connections", "4", "--rate", "50", "--timeout", "25s", "--progress", "--output", "json"]
+        self.process = subprocess.Popen(list(map(str, command)), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                        stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
+        self.said: list[str] = []
+        self.reader = threading.Thread(target=lambda: self.said.extend(self.process.stderr))
+        self.reader.start()
+
+    def completed(self) -> int:
+        """How many operations so far, by what it says each second."""
+        if self.process.poll() is not None:
+            raise Failed(f"the load ended with {self.process.returncode}:\n{''.join(self.said)}{trouble()}")
+        found = re.findall(r" (\d+) lifecycles ", "".join(self.said[-3:]))
+        return int(found[-1]) if found else 0
+
+    def more(self, operations: int) -> None:
+        due = self.completed() + operations
+        wait_until(f"{operations} more operations", lambda: self.completed() >= due)
+
+    def stopped(self) -> dict:
+        self.process.send_signal(signal.SIGINT)
+        out = self.process.stdout.read()
+        self.process.wait(AT_MOST_SECONDS)
+        self.reader.join()
+        if not out.strip():
+            raise Failed(f"the load said nothing, and ended with {self.process.returncode}:\n{''.join(self.said)}")
+        return json.loads(out)
+
+
+@contextlib.contextmanager
+def under_load(what: str, found: list[dict], *servers: str) -> Iterator[None]:
+    """Calls before, within and after the block, of which none may fail and no promise may break."""
+    load = Load(*servers)
+    try:
+        load.more(OPERATIONS)
+        yield
+        load.more(OPERATIONS)
+        report = load.stopped()
+    finally:
+        load.process.kill()
+    print(f"{what}: {json.dumps(report)}", flush=True)
+    if report["answers"]["failed"] or report["violations_found"]:
+        raise Failed(f"{what}: {report['answers']['failed']} calls failed, and promises were broken: "
+                     f"{report['violations']}{trouble()}")
+    found.append(report)
+
+
+def only_pods(release: Release) -> set[str]:
+    return {pod["metadata"]["name"] for pod in release.servers()}
+
+
+def everything(namespace: str) -> set[str]:
+    """What is in a namespace, but for what Kubernetes itself puts there, and events."""
+    kinds = kubectl("api-resources", "--verbs=list", "--namespaced", "--output", "name").split()
+    kinds = [kind for kind in kinds if not kind.startswith(("events", "podmetrics"))]
+    names = kubectl("get", ",".join(kinds), "--namespace", namespace, "--ignore-not-found", "--output", "name").split()
+    return set(names) - {"configmap/kube-root-ca.crt", "serviceaccount/default"}
