@@ -10,8 +10,6 @@ mod samples;
 #[path = "support/mod.rs"]
 mod support;
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::time::Instant;
 
 use collector::{Collector, Span};
@@ -78,17 +76,6 @@ impl Client {
     }
 }
 
-fn get(server: &Program, path: &str) -> String {
-    let text = server.stdout.text();
-    let line = text.lines().find(|line| line.starts_with("operations")).expect("it says where");
-    let address = line.split("http://").nth(1).unwrap().split('/').next().unwrap().to_owned();
-    let mut socket = TcpStream::connect(address).unwrap();
-    write!(socket, "GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    socket.read_to_string(&mut answer).unwrap();
-    answer.split_once("\r\n\r\n").unwrap().1.to_owned()
-}
-
 /// The spans of semel with this decision.
 fn with_decision<'a>(spans: &'a [Span], decision: &str) -> Vec<&'a Span> {
     let is_it = |span: &&Span| span.attribute("semel.decision").as_deref() == Some(decision);
@@ -119,7 +106,7 @@ fn a_duplicates_link_resolves_to_the_span_of_the_original() {
         original.call(&server, &complete);
         let (replay, third) = duplicate.call(&server, &begin);
         assert_eq!(replay["decision"], "replayed");
-        let scraped = Samples::read(&get(&server, "/metrics"));
+        let scraped = Samples::read(&server.get("/metrics").1);
         original.finish();
         duplicate.finish();
         assert!(server.stop().success(), "what is left is sent before it ends");
