@@ -50,24 +50,14 @@ impl CredentialsFile {
 
 /// Reads a credentials file's text; `name` is what problems call the file.
 pub fn parse_credentials(name: &str, text: &str) -> Result<CredentialsFile, Problems> {
-    let source = Source { name, text };
-    let mut problems = Vec::new();
-    let root = source.parse(&mut problems);
-    let mut reader = Reader { source, problems };
-    let file = reader.read(root.get_ref());
-    let mut problems = reader.problems;
-    if problems.is_empty() {
-        return Ok(file);
-    }
-    problems.sort_by_key(|problem| problem.line);
-    Err(Problems(problems))
+    Source { name, text }.read(|source, root, problems| Reader { source, problems }.read(root))
 }
 
 type Entry<'a> = (&'a Spanned<DeString<'a>>, &'a Spanned<DeValue<'a>>);
 
 struct Reader<'a> {
     source: Source<'a>,
-    problems: Vec<Problem>,
+    problems: &'a mut Vec<Problem>,
 }
 
 /// One table of a list, and what problems call it.

@@ -38,24 +38,18 @@ pub struct EncryptionKeys {
 
 /// Reads a key file's text; `name` is what problems call the file.
 pub fn parse_encryption_keys(name: &str, text: &str) -> Result<Keyring, Problems> {
-    let source = Source { name, text };
-    let mut problems = Vec::new();
-    let root = source.parse(&mut problems);
-    let mut reader = Reader { source, problems, keys: BTreeMap::new(), tenants: Vec::new() };
-    let current = reader.read(root.get_ref());
-    let Reader { mut problems, keys, tenants, .. } = reader;
-    if problems.is_empty() {
-        return Ok(Keyring::new(keys, current, tenants));
-    }
-    problems.sort_by_key(|problem| problem.line);
-    Err(Problems(problems))
+    Source { name, text }.read(|source, root, problems| {
+        let mut reader = Reader { source, problems, keys: BTreeMap::new(), tenants: Vec::new() };
+        let current = reader.read(root);
+        Keyring::new(reader.keys, current, reader.tenants)
+    })
 }
 
 type Entry<'a> = (&'a Spanned<DeString<'a>>, &'a Spanned<DeValue<'a>>);
 
 struct Reader<'a> {
     source: Source<'a>,
-    problems: Vec<Problem>,
+    problems: &'a mut Vec<Problem>,
     keys: BTreeMap<KeyId, [u8; KEY_BYTES]>,
     tenants: Vec<(Tenant, KeyId)>,
 }
