@@ -25,7 +25,8 @@ use opentelemetry_sdk::metrics::PeriodicReader;
 use opentelemetry_sdk::resource::{EnvResourceDetector, ResourceDetector as _, TelemetryResourceDetector};
 use tracing::{info, warn};
 
-pub use decision::{Aspect, Decision, Tells, Word};
+pub use decision::{Aspect, Decision, Earlier, Tells, Word};
+pub(crate) use decision_log::TARGET as DECISION_TARGET;
 pub use key_hash::KeyHash;
 pub use label_sets::LabelBounds;
 pub use method::Method;
