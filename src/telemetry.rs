@@ -37,7 +37,7 @@ use self::decision_log::DecisionLog;
 use self::recorder::Recorder;
 use self::sampling::Sampling;
 use self::traces::{Means, Traces};
-use crate::domain::{Clock, Traceparent};
+use crate::domain::{Clock, Reason, Traceparent};
 use crate::storage::StoreName;
 use crate::storage::metered::{StoreCall, StoreListener};
 
@@ -188,6 +188,13 @@ impl Telemetry {
     /// kept.
     pub fn own_traceparent() -> Option<Traceparent> {
         recorder::own_traceparent()
+    }
+
+    /// Tells that so many answers of a batch, which were decided, did not fit its response.
+    pub fn did_not_fit(&self, answers: u64) {
+        if let Some(metrics) = &self.metrics {
+            metrics.refused(Reason::ResponseTooLarge, answers);
+        }
     }
 
     /// Tells what a call came to. Where nobody listens, the decision is not even made.

@@ -189,7 +189,7 @@ impl Metrics {
             shared.decisions.add(1, &labels);
         }
         if let Some(reason) = decision.reason {
-            self.rejected[reason as usize].add(1);
+            self.refused(reason, 1);
         }
         match decision.aspect {
             Some(Aspect::Takeover) => shared.takeovers.add(1),
@@ -207,6 +207,11 @@ impl Metrics {
         if !decision.waited.is_zero() {
             shared.waits.record(decision.waited.as_secs_f64());
         }
+    }
+
+    /// So many calls or slots of batches were refused for `reason`.
+    pub(super) fn refused(&self, reason: Reason, times: u64) {
+        self.rejected[reason as usize].add(times);
     }
 
     /// A call of `method` was answered with `code`, or left by its caller.
