@@ -30,6 +30,7 @@ use super::idempotency::Idempotency;
 use super::limits::Limits;
 use super::observed::UnderWay;
 use super::status::Failure;
+use crate::panics;
 use crate::proto::idempotency_service_server::IdempotencyServiceServer;
 use crate::telemetry::{Decision, Method, Telemetry};
 
@@ -146,11 +147,6 @@ fn service_name(path: &str) -> &str {
 
 fn after_panic(panic: &(dyn Any + Send)) -> Failure {
     let id = Uuid::new_v4();
-    let text = panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no text");
-    error!(%id, panic = text, "a call panicked: this is a bug");
+    error!(%id, panic = panics::text(panic), place = panics::place(), "a call panicked: this is a bug");
     Failure::internal(id)
 }

@@ -178,6 +178,25 @@ impl Metrics {
         gauge.build();
     }
 
+    /// Shows how many log lines were lost of each of these kinds, as `lost` says.
+    pub(crate) fn show_lost_lines<const KINDS: usize>(
+        &self,
+        kinds: [&'static str; KINDS],
+        lost: impl Fn() -> [u64; KINDS] + Send + Sync + 'static,
+    ) {
+        let kinds = kinds.map(|kind| [KeyValue::new("kind", kind)]);
+        self.provider
+            .meter("semel")
+            .u64_observable_counter("semel.log_lines_lost")
+            .with_description("Log lines that standard error did not take")
+            .with_callback(move |counter| {
+                for (lost, kind) in lost().into_iter().zip(&kinds) {
+                    counter.observe(lost, kind);
+                }
+            })
+            .build();
+    }
+
     pub(super) fn decided(&self, decision: &Decision<'_>) {
         let shared = &self.instruments;
         if let Some(key) = decision.key {
