@@ -21,7 +21,8 @@ use tracing::error;
 use uuid::Uuid;
 
 use super::arrival::Arrival;
-use super::auth::{Auth, Peer, PeerCertificate};
+use super::audited::Refusals;
+use super::auth::{Auth, NotAdmitted, Peer, PeerCertificate};
 use super::call::Admitted;
 use super::caller::Caller;
 use super::deadline::Deadline;
@@ -51,21 +52,22 @@ pub(super) struct Dispatch {
     telemetry: Arc<Telemetry>,
     /// Where credentials are asked for.
     auth: Option<Arc<Auth>>,
+    refusals: Arc<Refusals>,
     peer: Option<Peer>,
     limits: Limits,
     draining: CancellationToken,
 }
 
 impl Dispatch {
-    pub(super) const fn new(
+    pub(super) fn new(
         calls: Calls,
         others: Routes,
-        auth: Option<Arc<Auth>>,
+        (auth, refusals): (Option<Arc<Auth>>, Arc<Refusals>),
         telemetry: Arc<Telemetry>,
         limits: Limits,
         draining: CancellationToken,
     ) -> Self {
-        Self { calls, others, auth, peer: None, telemetry, limits, draining }
+        Self { calls, others, auth, refusals, peer: None, telemetry, limits, draining }
     }
 
     /// For the requests of one connection, whose client showed this certificate.
@@ -79,12 +81,12 @@ impl Dispatch {
     }
 
     /// Who calls, if they may.
-    fn admit<B>(&self, request: &Request<B>) -> Result<Caller, Failure> {
+    fn admit<B>(&self, request: &Request<B>) -> Result<Caller, Box<NotAdmitted>> {
         match (&self.auth, &self.peer) {
             (None, _) => Ok(Caller::ANYBODY),
             (Some(auth), Some(peer)) => auth.admit(request.uri().path(), request.headers(), peer),
             // Every connection has a peer.
-            (Some(_), None) => Err(Failure::credential_required()),
+            (Some(_), None) => Err(NotAdmitted::without_credential(None)),
         }
     }
 }
@@ -114,8 +116,9 @@ impl hyper::service::Service<Request<Incoming>> for Dispatch {
                     _ => Box::pin(self.others.clone().call(request)),
                 }
             }
-            Err(failure) => {
-                let telemetry = telemetry.clone();
+            Err(refused) => {
+                self.refusals.write_down(method, &refused);
+                let (failure, telemetry) = (refused.failure, telemetry.clone());
                 Box::pin(async move {
                     telemetry.decided(|| Decision::rejected(method, failure.reason()));
                     Ok(Status::from(failure).into_http())
