@@ -104,9 +104,10 @@ impl hyper::service::Service<Request<Incoming>> for Dispatch {
         let reflects = service_name(path).starts_with(REFLECTION);
         let last = reflects.then(|| self.draining.clone().cancelled_owned());
         let (method, telemetry) = (Method::of_path(path), self.telemetry.clone());
-        // How long a stream goes on says nothing of the server.
-        let under_way = (!watches && !reflects).then(|| UnderWay::begins(telemetry.clone(), method));
         let arrived = self.telemetry.arrives(method, request.headers());
+        // How long a stream goes on says nothing of the server.
+        let is_timed = !watches && !reflects && telemetry.times(&arrived);
+        let under_way = is_timed.then(|| UnderWay::begins(telemetry.clone(), method));
         let answer: Answer<Body> = match self.admit(&request) {
             Ok(caller) => {
                 let mut request = request.map(|body| Arrival::new(body, deadline.ends(), last));
