@@ -2,8 +2,9 @@
 
 mod file;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
@@ -22,6 +23,8 @@ pub const TARGET: &str = "semel::audit";
 const NOT_ANSWERED: &str = "NOT_ANSWERED";
 /// What stands for a call that did what it was to do.
 const OK: &str = "OK";
+/// Who calls without a credential that could be told.
+const UNKNOWN: &str = "unknown";
 /// Who changes what is in force by writing a file.
 const BY_FILE: &str = "whoever wrote the files";
 
@@ -38,6 +41,8 @@ pub struct Audit {
 struct Line {
     time: String,
     who: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peer: Option<String>,
     action: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     tenant: Option<String>,
@@ -54,6 +59,10 @@ struct Line {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     changes: Vec<Change>,
     outcome: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    left_out: Option<u64>,
 }
 
 /// How something stood.
@@ -75,6 +84,23 @@ pub enum State {
     },
 }
 
+/// An operator's call that its caller may not make.
+#[derive(Debug)]
+pub(crate) struct Refused<'a> {
+    /// Whose credential it is, as far as that is known.
+    pub(crate) who: Option<&'a str>,
+    /// Where the call came from.
+    pub(crate) peer: Option<SocketAddr>,
+    /// The method.
+    pub(crate) action: &'a str,
+    /// Why, in more words than its caller is told.
+    pub(crate) cause: &'a str,
+    /// The reason that its caller is told.
+    pub(crate) outcome: &'a str,
+    /// So many before it have no line.
+    pub(crate) left_out: u64,
+}
+
 /// What is in force now, and was not before.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Change {
@@ -88,6 +114,25 @@ pub struct Change {
     /// As it is; absent where there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
+}
+
+/// What something consists of: each value by what it is of, and its field.
+pub(crate) type Values = BTreeMap<(String, String), String>;
+
+impl Change {
+    /// Every value that is not what it was.
+    pub(crate) fn between(before: &Values, after: &Values) -> Vec<Self> {
+        let all: BTreeSet<_> = before.keys().chain(after.keys()).collect();
+        all.into_iter()
+            .filter(|name| before.get(*name) != after.get(*name))
+            .map(|name| Self {
+                of: name.0.clone(),
+                field: name.1.clone(),
+                before: before.get(name).cloned(),
+                after: after.get(name).cloned(),
+            })
+            .collect()
+    }
 }
 
 /// The audit file cannot be written.
@@ -121,6 +166,24 @@ impl Audit {
             ..Line::default()
         };
         AuditedCall { audit: self, line }
+    }
+
+    /// An operator's call that is refused before its arguments are read.
+    pub(crate) fn refused(&self, refused: Refused<'_>) {
+        self.write(Line {
+            who: refused.who.unwrap_or(UNKNOWN).to_owned(),
+            peer: refused.peer.map(|peer| peer.to_string()),
+            action: refused.action.to_owned(),
+            outcome: refused.outcome.to_owned(),
+            cause: Some(refused.cause.to_owned()),
+            left_out: (refused.left_out > 0).then_some(refused.left_out),
+            ..Line::default()
+        });
+    }
+
+    /// What the lines' times are of.
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.clock
     }
 
     /// What is in force since the start.
@@ -168,7 +231,8 @@ impl Audit {
     }
 }
 
-fn moment(micros: u64) -> String {
+/// A moment as lines have it.
+pub(crate) fn moment(micros: u64) -> String {
     humantime::format_rfc3339_micros(UNIX_EPOCH + Duration::from_micros(micros)).to_string()
 }
 

@@ -10,6 +10,7 @@ pub mod clock;
 pub mod config;
 pub mod coordinator;
 pub mod domain;
+mod panics;
 pub mod policies;
 pub mod proto;
 pub mod quotas;

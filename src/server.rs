@@ -29,6 +29,7 @@ use tonic::service::Routes;
 use tonic_health::pb::health_server::HealthServer;
 use tracing::info;
 
+use self::audited::Refusals;
 use self::connections::Connections;
 use self::dispatch::Dispatch;
 use self::health::Readiness;
@@ -176,7 +177,7 @@ impl Server {
             .add_service(descriptors().build_v1()?)
             .add_service(descriptors().build_v1alpha()?)
             .prepare();
-        let security = self.security.auth.clone();
+        let security = (self.security.auth.clone(), Arc::new(Refusals::new(self.audit.clone())));
         Ok(Dispatch::new(calls, others, security, self.telemetry.clone(), self.limits.clone(), draining))
     }
 }

@@ -25,7 +25,8 @@ use opentelemetry_sdk::metrics::PeriodicReader;
 use opentelemetry_sdk::resource::{EnvResourceDetector, ResourceDetector as _, TelemetryResourceDetector};
 use tracing::{info, warn};
 
-pub use decision::{Aspect, Decision, Tells, Word};
+pub use decision::{Aspect, Decision, Earlier, Tells, Word};
+pub(crate) use decision_log::TARGET as DECISION_TARGET;
 pub use key_hash::KeyHash;
 pub use label_sets::LabelBounds;
 pub use method::Method;
@@ -36,9 +37,12 @@ use self::decision_log::DecisionLog;
 use self::recorder::Recorder;
 use self::sampling::Sampling;
 use self::traces::{Means, Traces};
-use crate::domain::{Clock, Traceparent};
+use crate::domain::{Clock, Reason, Traceparent};
 use crate::storage::StoreName;
 use crate::storage::metered::{StoreCall, StoreListener};
+
+/// Whether this is the build that tools/telemetry-cost compares with: calls pass all of it by.
+pub(crate) const IS_LEFT_OUT: bool = cfg!(feature = "without-telemetry");
 
 /// How long the end of a server is put off for what was not sent yet, for metrics and for traces.
 const FLUSH_WITHIN: Duration = Duration::from_secs(3);
@@ -148,7 +152,7 @@ impl Telemetry {
     }
 
     /// Hands its spans to `exporter`, and tells nobody else. Where callers sent no trace, all is sampled.
-    #[cfg(feature = "test-support")]
+    #[cfg(any(feature = "test-support", feature = "telemetry-cost"))]
     pub fn tracing_to(
         exporter: impl opentelemetry_sdk::trace::SpanExporter + 'static,
         settings: &Settings,
@@ -174,6 +178,9 @@ impl Telemetry {
 
     /// A call of `method` arrives with `headers`.
     pub fn arrives(&self, method: Method, headers: &HeaderMap) -> Arrived {
+        if IS_LEFT_OUT {
+            return Arrived(None);
+        }
         let traces = self.traces.as_ref().filter(|_| method.is_of_contract());
         Arrived(traces.and_then(|traces| Recorder::of_call(traces, method, headers)))
     }
@@ -189,8 +196,18 @@ impl Telemetry {
         recorder::own_traceparent()
     }
 
+    /// Tells that so many answers of a batch, which were decided, did not fit its response.
+    pub fn did_not_fit(&self, answers: u64) {
+        if let Some(metrics) = &self.metrics {
+            metrics.refused(Reason::ResponseTooLarge, answers);
+        }
+    }
+
     /// Tells what a call came to. Where nobody listens, the decision is not even made.
     pub fn decided<'a>(&self, decision: impl FnOnce() -> Decision<'a>) {
+        if IS_LEFT_OUT {
+            return;
+        }
         let traced = self.traces.is_some() && recorder::is_on();
         if self.metrics.is_none() && self.decision_log.is_none() && !traced {
             return;
@@ -205,6 +222,11 @@ impl Telemetry {
         if traced {
             recorder::decided(&decision);
         }
+    }
+
+    /// Whether somebody is told how long a call took that has `arrived`.
+    pub const fn times(&self, arrived: &Arrived) -> bool {
+        self.metrics.is_some() || arrived.0.is_some()
     }
 
     /// Tells that a call was answered with `code`, `took` after its head arrived.
@@ -241,6 +263,10 @@ impl Arrived {
 }
 
 impl StoreListener for Arc<Telemetry> {
+    fn listens(&self) -> bool {
+        self.metrics.is_some() || (self.traces.is_some() && recorder::is_on())
+    }
+
     fn called(&self, call: &StoreCall) {
         if let Some(metrics) = &self.metrics {
             metrics.asked_store(call);

@@ -269,15 +269,16 @@ fn time_comes_from_a_clock() {
 }
 
 #[test]
-fn threads_are_the_embedded_stores() {
+fn threads_are_the_embedded_stores_and_the_logs() {
     let texts = [
         "fn f() { std::thread::spawn(g); }",
         "use std::thread; fn f() { thread::Builder::new(); }",
         "use std::thread::{self as t, scope}; fn f() { scope(g); }",
     ];
-    refused("server/limits.rs", &texts, "only the embedded store has threads");
-    refused("storage/memory.rs", &texts, "only the embedded store has threads");
+    refused("server/limits.rs", &texts, "only the embedded store and the log have threads");
+    refused("storage/memory.rs", &texts, "only the embedded store and the log have threads");
     allowed("storage/embedded.rs", &texts);
+    allowed("cli/serve/log_queue.rs", &texts);
     allowed(
         "server/limits.rs",
         &["use std::thread; fn f() { thread::available_parallelism(); tokio::spawn(x); }"],

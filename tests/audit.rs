@@ -1,22 +1,30 @@
 //! The audit log: a line for every operator's call and for every change of what is in force, and none that is lost
 //! without a word.
 
+#[path = "support/program.rs"]
+mod program;
+#[path = "support/mod.rs"]
+mod report;
 mod support {
     pub(crate) mod log;
     pub(crate) mod scripted_store;
     pub(crate) mod server;
+    pub(crate) use crate::report::semel;
 }
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
+use program::Program;
 use semel::audit::Audit;
-use semel::config::{PolicyWatch, Reload, parse_policy};
+use semel::config::{PolicyWatch, Reload, parse_credentials, parse_policy};
 use semel::domain::{Endpoint, IdempotencyKey, Key, Policy, PolicyRules, Tenant};
 use semel::policies::Policies;
 use semel::proto;
 use semel::proto::abort_request::Disposition;
+use semel::server::{Auth, Security, TokenHash};
 use semel::telemetry::KeyHash;
 use serde_json::{Value, json};
 use support::log::Log;
@@ -39,7 +47,11 @@ impl Audited {
     }
 
     fn audit(&self) -> Audit {
-        Audit::to_file(self.path.clone(), TestClock::new(), KeyHash::new(b"test")).unwrap()
+        self.audit_at(TestClock::new())
+    }
+
+    fn audit_at(&self, clock: Arc<TestClock>) -> Audit {
+        Audit::to_file(self.path.clone(), clock, KeyHash::new(b"test")).unwrap()
     }
 
     /// Each line, but for its time, which is the clock's.
@@ -59,13 +71,16 @@ impl Audited {
     }
 }
 
-fn hash(name: &str) -> String {
-    let key = Key {
+fn key_of(name: &str) -> Key {
+    Key {
         tenant: Tenant::new("shop").unwrap(),
         endpoint: Endpoint::new("POST /charges").unwrap(),
         idempotency_key: IdempotencyKey::new(name).unwrap(),
-    };
-    KeyHash::new(b"test").name(&key)
+    }
+}
+
+fn hash(name: &str) -> String {
+    KeyHash::new(b"test").name(&key_of(name))
 }
 
 fn resolve(
@@ -158,7 +173,7 @@ async fn every_operators_call_is_written_down_with_who_what_before_and_after() {
             json!({"action": "ResolveRecord", "asked": asked(other, "release"),
             "before": record("UNRESOLVED", other), "after": record("RELEASED", other), "outcome": "OK"}),
         ),
-        json!({"who": "anonymous", "action": "ResolveRecord", "outcome": "INVALID_FENCE"}),
+        of(&two, json!({"action": "ResolveRecord", "outcome": "INVALID_FENCE"})),
         of(
             &two,
             json!({"action": "ForgetRecord", "asked": forgets(other), "before": record("RELEASED", other),
@@ -210,6 +225,90 @@ async fn without_a_file_the_lines_are_in_the_log() {
     assert!(line.contains("INFO") && line.contains("GetPolicy") && line.contains("anonymous"), "{line}");
 }
 
+/// Who may not call leaves a line all the same: who, as far as that is known, what, and why not.
+#[tokio::test]
+async fn an_operators_call_that_may_not_be_made_is_written_down() {
+    let (audited, clock) = (Audited::new(), TestClock::new());
+    let table = |name: &str, tenant: &str, role: &str, more: &str| {
+        let sha256 = TokenHash::of(&format!("semel_{SECRET}{name}"));
+        format!(
+            "[[token]]\nname = \"{name}\"\nsha256 = \"{sha256}\"\ntenants = [\"{tenant}\"]\nroles = [\"{role}\"]\n{more}\n"
+        )
+    };
+    let credentials = [
+        table("ann", "shop", "operator", ""),
+        table("bob", "shop", "client", ""),
+        table("cid", "shop", "operator", "expires = 2027-01-01"),
+    ];
+    let credentials = parse_credentials("credentials.toml", &credentials.concat()).unwrap().credentials();
+    let auth = Arc::new(Auth::new(clock.clone()).with_credentials(credentials));
+    let start = Start {
+        security: Security { tls: None, auth: Some(auth) },
+        audit: Some(audited.audit_at(clock.clone())),
+        clock: clock.clone(),
+        ..Start::default()
+    };
+    let server = start.serve().await;
+    let mut operator = server.operator().await;
+    let mut ask = async |name: Option<&str>, tenant: &str| {
+        let message = proto::ForgetRecordRequest {
+            key: Some(proto::Key { tenant: tenant.into(), ..key(SECRET) }),
+            fence: 5,
+            force: false,
+        };
+        let mut request = tonic::Request::new(message);
+        if let Some(name) = name {
+            let header = format!("Bearer semel_{SECRET}{name}").parse().unwrap();
+            request.metadata_mut().insert("authorization", header);
+        }
+        reason(&operator.forget_record(request).await.unwrap_err())
+    };
+    assert_eq!(ask(None, "shop").await, "CREDENTIAL_REQUIRED");
+    assert_eq!(ask(Some("nobody"), "shop").await, "CREDENTIAL_INVALID");
+    assert_eq!(ask(Some("cid"), "shop").await, "CREDENTIAL_INVALID");
+    assert_eq!(ask(Some("bob"), "shop").await, "ROLE_REQUIRED");
+    assert_eq!(ask(Some("ann"), "other").await, "TENANT_NOT_ALLOWED");
+    // What is no operator's is in the server's log.
+    server.client().await.begin(begin("k", 1)).await.unwrap_err();
+
+    let other = Key { tenant: Tenant::new("other").unwrap(), ..key_of(SECRET) };
+    let mut lines = audited.lines();
+    for line in &mut lines[..4] {
+        let peer = line.as_object_mut().unwrap().remove("peer").unwrap();
+        assert!(peer.as_str().unwrap().starts_with("127.0.0.1:"), "{peer}");
+    }
+    assert_eq!(
+        lines,
+        [
+            json!({"who": "unknown", "action": "ForgetRecord", "outcome": "CREDENTIAL_REQUIRED",
+                "cause": "no credential was shown"}),
+            json!({"who": "unknown", "action": "ForgetRecord", "outcome": "CREDENTIAL_INVALID",
+                "cause": "token: unknown"}),
+            json!({"who": "token:cid", "action": "ForgetRecord", "outcome": "CREDENTIAL_INVALID",
+                "cause": "token: expired"}),
+            json!({"who": "token:bob", "action": "ForgetRecord", "outcome": "ROLE_REQUIRED",
+                "cause": "role: lacks the role for the method"}),
+            json!({"who": "token:ann", "action": "ForgetRecord", "outcome": "TENANT_NOT_ALLOWED",
+                "tenant": "other", "endpoint": "POST /charges", "key_hash": KeyHash::new(b"test").name(&other)}),
+        ]
+    );
+
+    // Strangers fill no disk; of those whose credential is good, each has its line.
+    for _ in 0..30 {
+        ask(None, "shop").await;
+    }
+    assert_eq!(audited.lines().len(), 5 + 17);
+    for _ in 0..30 {
+        ask(Some("bob"), "shop").await;
+    }
+    assert_eq!(audited.lines().len(), 5 + 17 + 30);
+    clock.advance(Duration::from_secs(1));
+    ask(None, "shop").await;
+    let text = std::fs::read_to_string(&audited.path).unwrap();
+    let last: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    assert_eq!(last["left_out"], 13);
+}
+
 fn sha256(path: &Path) -> String {
     use sha2::{Digest, Sha256};
     let digest: [u8; 32] = Sha256::digest(std::fs::read(path).unwrap()).into();
@@ -255,6 +354,72 @@ async fn every_change_of_policy_is_written_down_field_by_field() {
             ]}),
         ]
     );
+}
+
+/// On a real server, whose credentials change as an operator changes them.
+#[test]
+fn every_change_of_credentials_is_written_down_with_the_digests_of_the_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("credentials.toml");
+    let token = |arguments: &[&str]| {
+        let mut command = support::semel();
+        let output = command.arg("token").args(arguments).arg("--file").arg(&path).output().unwrap();
+        assert!(output.status.success(), "{}", program::errors(&output));
+        sha256(&path)
+    };
+    let create = |name| token(&["create", "--name", name, "--tenant", "shop", "--role", "client"]);
+    let first = create("ann");
+    let written = path.display().to_string();
+    let server = Program::start(
+        directory.path(),
+        &["--store", "memory", "--audit-log", "audit.jsonl", "--auth-credentials-file", &written],
+    );
+    let reload = |what: &str| {
+        server.signal(Signal::SIGHUP);
+        server.log.wait_for(what, 1);
+    };
+    let second = create("bob");
+    reload("has changed and is in force");
+    std::fs::write(&path, "[[token]]\nname = 3\n").unwrap();
+    let broken = sha256(&path);
+    reload("is refused");
+    std::fs::write(&path, format!("{}\n", certificate_table())).unwrap();
+    let third = sha256(&path);
+    server.signal(Signal::SIGHUP);
+    server.log.wait_for("has changed and is in force", 2);
+    assert!(server.stop().success());
+
+    let text = std::fs::read_to_string(directory.path().join("audit.jsonl")).unwrap();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let files = |digest: &str| json!({"sha256": {(&written): digest}});
+    let told: Vec<_> = lines.iter().map(|line| [&line["action"], &line["outcome"]]).collect();
+    let (load, reload) = (json!("load the credentials file"), json!("reload the credentials file"));
+    let (ok, refused) = (json!("OK"), json!("REFUSED"));
+    assert_eq!(told, [[&load, &ok], [&reload, &ok], [&reload, &refused], [&reload, &ok]]);
+    assert!(lines.iter().all(|line| line["who"] == "whoever wrote the files"));
+    assert_eq!(lines[0]["after"], files(&first));
+    for (line, before, after) in [(1, &first, &second), (2, &second, &broken), (3, &second, &third)] {
+        assert_eq!((&lines[line]["before"], &lines[line]["after"]), (&files(before), &files(after)));
+    }
+    let changed = |line: &Value| -> Vec<String> {
+        let changes = line["changes"].as_array().unwrap();
+        changes
+            .iter()
+            .map(|change| format!("{} {}", change["of"], change["field"]).replace('"', ""))
+            .collect()
+    };
+    let of_token =
+        |name: &str| ["expires", "roles", "sha256", "tenants"].map(|field| format!("token {name} {field}"));
+    assert_eq!(changed(&lines[1]), of_token("bob"));
+    assert_eq!(lines[1]["changes"][3]["after"], "shop");
+    let gone = ["ann", "bob"].map(of_token);
+    let uri = "certificate spiffe://mesh.example/ann";
+    let expected = [vec![format!("{uri} roles"), format!("{uri} tenants")], gone.concat()].concat();
+    assert_eq!(changed(&lines[3]), expected);
+}
+
+fn certificate_table() -> &'static str {
+    "[[certificate]]\nuri = \"spiffe://mesh.example/ann\"\ntenants = [\"shop\"]\nroles = [\"reader\"]"
 }
 
 /// Rotated by whoever rotates logs; and where it cannot be written, what it was to say is in the log.

@@ -271,7 +271,7 @@ fn clients_say_what_is_wrong_with_their_files_and_with_the_server() {
     files.write("other-ca.pem", &Authority::new().pem);
     files.write("garbage", "not PEM, and two words");
     files.write("empty", "");
-    let lookup = ["lookup", "--endpoint", "e", "--key", "k", "--timeout", "300ms"];
+    let lookup = ["lookup", "--endpoint", "e", "--key", "k", "--timeout", "5s"];
     for (flags, status, part) in [
         (&["--tls-ca", "other-ca.pem"][..], UNAVAILABLE, "invalid peer certificate"),
         (&["--tls-ca", "missing.pem"], Some(2), "missing.pem cannot be read"),

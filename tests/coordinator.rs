@@ -83,7 +83,7 @@ async fn decisions_are_never_shared() {
     for (kind, answer) in calls.join_all().await {
         match (kind, answer) {
             (0, Ok(BeginAnswer::Started(again))) => assert_eq!(again.fence, started.fence),
-            (1, Err(CallError::Refused(Refusal::FingerprintMismatch)))
+            (1, Err(CallError::Refused(Refusal::FingerprintMismatch { original: None })))
             | (2, Ok(BeginAnswer::InProgress(_))) => {}
             other => panic!("{other:?}"),
         }
@@ -413,7 +413,7 @@ async fn the_replay_cache_is_bounded_in_age_and_answers_replays_alone() {
     server.complete("k", 1, started.fence, "done").await.unwrap();
     let other = Begin { fingerprint: Some(Fingerprint::new(b"b").unwrap()), ..begin(2) };
     let (refused, cost) = server.cost(server.begin("k", &other)).await;
-    assert_eq!(refused, Err(CallError::Refused(Refusal::FingerprintMismatch)));
+    assert_eq!(refused, Err(CallError::Refused(Refusal::FingerprintMismatch { original: None })));
     assert_ne!(cost, (0, 0), "a refusal never comes from the cache");
     tokio::time::sleep(31 * SECOND).await;
     let (replay, cost) = server.cost(server.begin("k", &begin(3))).await;

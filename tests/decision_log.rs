@@ -2,11 +2,18 @@
 
 #[path = "support/program.rs"]
 mod program;
+#[path = "support/samples.rs"]
+mod samples;
 #[path = "support/mod.rs"]
 mod support;
 
-use program::Program;
+use std::time::Duration;
+
+use program::{Heard, Program};
+use samples::Samples;
 use semel::domain::{Endpoint, IdempotencyKey, Key, Tenant};
+use semel::proto;
+use semel::proto::idempotency_service_client::IdempotencyServiceClient;
 use semel::telemetry::KeyHash;
 use serde_json::{Value, json};
 
@@ -152,4 +159,77 @@ fn people_can_read_the_lines_and_switch_them_off() {
         server.log.wait_for("stopped", 1);
         assert!(!server.log.text().contains("semel.decision"), "{}", server.log.text());
     }
+}
+
+/// A terminal that was stopped, a log shipper that hangs.
+#[test]
+fn a_log_that_nobody_reads_stalls_no_call_and_what_is_lost_of_it_is_counted() {
+    let directory = tempfile::tempdir().unwrap();
+    let serve = || {
+        let mut command = support::semel();
+        command.current_dir(directory.path()).args(["serve", "--listen", "127.0.0.1:0", "--ops-listen"]);
+        command.args(["127.0.0.1:0", "--store", "memory", "--log-format", "json"]);
+        Program::run_unheard(command)
+    };
+    let lost = |server: &Program| {
+        Samples::read(&server.get("/metrics").1).of(r#"semel_log_lines_lost_total{kind="decision"}"#)
+    };
+    let (server, unread) = serve();
+    assert_eq!(lost(&server), 0);
+    let mut decisions = 0;
+    while lost(&server) == 0 {
+        decisions += begin_many(&server, decisions);
+    }
+    decisions += begin_many(&server, decisions);
+    // Once it is read again, it says what is missing, and nothing else is.
+    let log = Heard::listen(unread);
+    log.wait_for("log lines were lost since the start", 1);
+    let lost_then = lost(&server);
+    decisions += begin_many(&server, decisions);
+    log.wait_for("semel.decision", usize::try_from(decisions - lost_then).unwrap());
+    assert_eq!(lost(&server), lost_then);
+    assert!(server.stop().success());
+    log.wait_for("\"message\":\"stopped\"", 1);
+    let text = log.text();
+    let is_decision = |line: &&str| line.contains("\"target\":\"semel::decision\"");
+    assert_eq!(text.lines().filter(is_decision).count() as u64, decisions - lost_then);
+    let whole = |line: &str| serde_json::from_str::<Value>(line).is_ok();
+    assert!(text.lines().all(whole), "no line is torn");
+    let told: Vec<_> = text.lines().filter(|line| line.contains("log lines were lost")).collect();
+    assert!(
+        told.last().unwrap().contains(&format!("\"decision\":{lost_then},\"other\":0,\"audit\":0")),
+        "{told:?}"
+    );
+
+    // Nor does a server that is told to stop wait for a reader.
+    let (server, _unread) = serve();
+    let mut decisions = 0;
+    while lost(&server) == 0 {
+        decisions += begin_many(&server, decisions);
+    }
+    assert!(server.stop().success());
+}
+
+/// Begins a thousand more keys, in one call that is answered.
+fn begin_many(server: &Program, before: u64) -> u64 {
+    const ITEMS: u64 = 1000;
+    let requests = (before..before + ITEMS).map(|number| proto::BeginRequest {
+        key: Some(proto::Key {
+            tenant: "shop".into(),
+            endpoint: "POST /charges".into(),
+            idempotency_key: number.to_string(),
+        }),
+        attempt_id: "00000000-0000-4000-8000-000000000001".into(),
+        ..proto::BeginRequest::default()
+    });
+    let batch = proto::BatchBeginRequest { requests: requests.collect() };
+    let url = server.url.clone();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let answer = runtime.block_on(async {
+        let mut client = IdempotencyServiceClient::connect(url).await.unwrap();
+        tokio::time::timeout(Duration::from_mins(2), client.batch_begin(batch)).await
+    });
+    let items = answer.expect("the call is answered, whoever reads the log").unwrap().into_inner().items;
+    assert_eq!(items.len() as u64, ITEMS);
+    ITEMS
 }

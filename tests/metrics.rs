@@ -15,6 +15,7 @@ use std::time::Duration;
 use semel::domain::{OnLostLease, Policy, PolicyRules, Reason};
 use semel::proto;
 use semel::proto::abort_request::Disposition;
+use semel::server::Limits;
 use semel::storage::Store;
 use semel::storage::memory::{self, MemoryStore};
 use semel::storage::metered::Metered;
@@ -115,6 +116,25 @@ async fn live_another(server: &RunningServer) {
     let forget = proto::ForgetRecordRequest { key: Some(key("u")), fence: owner.fence, force: false };
     operator.forget_record(forget).await.unwrap();
     client.lookup(proto::LookupRequest { key: Some(key("u")) }).await.unwrap_err();
+}
+
+/// They were decided, and their callers have to ask once more.
+#[tokio::test]
+async fn answers_that_do_not_fit_a_batchs_are_counted_as_refused() {
+    let telemetry = telemetry();
+    let limits = Limits { max_response_bytes: 2000, ..Limits::default() };
+    let server = Start { telemetry, limits, ..Start::default() }.serve().await;
+    let mut client = server.client().await;
+    let names = ["a", "b", "c"];
+    for name in names {
+        let owner = started(client.begin(begin(name, 1)).await.unwrap());
+        client.complete(complete(name, 1, owner.fence, &"x".repeat(1000))).await.unwrap();
+    }
+    let requests = names.map(|name| begin(name, 2)).to_vec();
+    client.batch_begin(proto::BatchBeginRequest { requests }).await.unwrap();
+    let samples = samples(&server).await;
+    assert_eq!(samples.of(r#"semel_rejected_total{reason="RESPONSE_TOO_LARGE"}"#), 2);
+    assert_eq!(samples.of(&decisions("replayed")), 3);
 }
 
 #[tokio::test]

@@ -7,24 +7,8 @@ mod samples;
 #[path = "support/mod.rs"]
 mod support;
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
-
 use program::Program;
 use samples::Samples;
-
-/// Head and body of the answer to a GET.
-fn get(server: &Program, path: &str) -> (String, String) {
-    let text = server.stdout.text();
-    let line = text.lines().find(|line| line.starts_with("operations")).expect("it says where");
-    let address = line.split("http://").nth(1).unwrap().split('/').next().unwrap().to_owned();
-    let mut socket = TcpStream::connect(address).unwrap();
-    write!(socket, "GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    socket.read_to_string(&mut answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    (head.to_lowercase(), body.to_owned())
-}
 
 #[test]
 fn the_port_shows_metrics_and_the_configuration_without_secrets() {
@@ -37,7 +21,7 @@ fn the_port_shows_metrics_and_the_configuration_without_secrets() {
     server.call(&["begin", "--endpoint", "jobs/Nightly", "--key", "k"]);
     server.call(&["begin", "--endpoint", "jobs/Nightly", "--key", "k"]);
 
-    let (head, text) = get(&server, "/metrics");
+    let (head, text) = server.get("/metrics");
     assert!(head.starts_with("http/1.1 200"), "{head}");
     assert!(head.contains("content-type: text/plain; version=0.0.4; charset=utf-8"), "{head}");
     let samples = Samples::read(&text);
@@ -55,7 +39,7 @@ fn the_port_shows_metrics_and_the_configuration_without_secrets() {
         assert!(text.contains(&format!("# HELP {name} ")), "{name} is not explained");
     }
 
-    let (head, page) = get(&server, "/debug");
+    let (head, page) = server.get("/debug");
     assert!(head.starts_with("http/1.1 200"), "{head}");
     assert!(page.starts_with(&format!("# semel {} for ", env!("CARGO_PKG_VERSION"))), "{page}");
     let settings: toml::Table = page.parse().expect("it is a settings file");
@@ -64,8 +48,8 @@ fn the_port_shows_metrics_and_the_configuration_without_secrets() {
     for shown in [&text, &page, &server.log.text(), &server.stdout.text()] {
         assert!(!shown.contains(SECRET), "{shown}");
     }
-    assert!(get(&server, "/readyz").0.starts_with("http/1.1 200"));
-    assert!(get(&server, "/nothing").0.starts_with("http/1.1 404"));
+    assert!(server.get("/readyz").0.starts_with("http/1.1 200"));
+    assert!(server.get("/nothing").0.starts_with("http/1.1 404"));
     assert!(server.stop().success());
 }
 

@@ -1,6 +1,8 @@
 //! The built server and a real collector: what arrives there, over gRPC and over HTTP, and that a collector which is
 //! not there is in nobody's way.
 
+#[path = "support/authority.rs"]
+mod authority;
 #[path = "support/collector.rs"]
 mod collector;
 #[path = "support/program.rs"]
@@ -10,11 +12,10 @@ mod samples;
 #[path = "support/mod.rs"]
 mod support;
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::time::Instant;
 
-use collector::{Collector, Span};
+use authority::{Authority, Pair};
+use collector::{Collector, CollectorTls, Span};
 use opentelemetry::trace::{Span as _, SpanKind, TraceContextExt, Tracer, TracerProvider};
 use opentelemetry_otlp::WithExportConfig;
 use opentelemetry_sdk::Resource;
@@ -78,17 +79,6 @@ impl Client {
     }
 }
 
-fn get(server: &Program, path: &str) -> String {
-    let text = server.stdout.text();
-    let line = text.lines().find(|line| line.starts_with("operations")).expect("it says where");
-    let address = line.split("http://").nth(1).unwrap().split('/').next().unwrap().to_owned();
-    let mut socket = TcpStream::connect(address).unwrap();
-    write!(socket, "GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    socket.read_to_string(&mut answer).unwrap();
-    answer.split_once("\r\n\r\n").unwrap().1.to_owned()
-}
-
 /// The spans of semel with this decision.
 fn with_decision<'a>(spans: &'a [Span], decision: &str) -> Vec<&'a Span> {
     let is_it = |span: &&Span| span.attribute("semel.decision").as_deref() == Some(decision);
@@ -119,7 +109,7 @@ fn a_duplicates_link_resolves_to_the_span_of_the_original() {
         original.call(&server, &complete);
         let (replay, third) = duplicate.call(&server, &begin);
         assert_eq!(replay["decision"], "replayed");
-        let scraped = Samples::read(&get(&server, "/metrics"));
+        let scraped = Samples::read(&server.get("/metrics").1);
         original.finish();
         duplicate.finish();
         assert!(server.stop().success(), "what is left is sent before it ends");
@@ -175,6 +165,56 @@ fn a_duplicates_link_resolves_to_the_span_of_the_original() {
     }
     assert!(collector.read("traces.jsonl").contains("deployment.environment.name"));
     support::count("traced_links", links);
+}
+
+/// A collector whose authority is one's own, and which asks for a certificate: it gets everything from whoever has
+/// both, and nothing from others, who say so and serve all the same.
+#[test]
+fn a_collector_is_reached_over_tls_by_an_authority_of_ones_own() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let collector = Collector::start_encrypted(|address| {
+        let Pair { certificate, key } = authority.server_at(address);
+        CollectorTls { certificate, key, client_ca: authority.pem.clone() }
+    });
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let client = authority.client(&[]);
+    let (ca, foreign) = (file("ca.pem", &authority.pem), file("foreign.pem", &other.pem));
+    let (certificate, key) = (file("client.pem", &client.certificate), file("client-key.pem", &client.key));
+    let own = [
+        ("OTEL_EXPORTER_OTLP_CERTIFICATE", &*ca),
+        ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", &certificate),
+        ("OTEL_EXPORTER_OTLP_CLIENT_KEY", &key),
+    ];
+    let mut reached = 0;
+    for (protocol, endpoint) in [("grpc", collector.grpc()), ("http/protobuf", collector.http())] {
+        let service = format!("semel-{}", &protocol[..4]);
+        let to = [
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "2000"),
+            ("OTEL_SERVICE_NAME", &service),
+        ];
+        let (server, _data) = serve(&[&to[..], &own].concat());
+        server.json(&["begin", "--endpoint", "jobs/Nightly", "--key", KEY]);
+        assert!(server.stop().success());
+        let arrived = |spans: &[Span]| spans.iter().filter(|span| span.service == service).count();
+        reached += arrived(&collector.spans(|spans| arrived(spans) >= 2));
+
+        let not_believed = [("OTEL_EXPORTER_OTLP_CERTIFICATE", &*foreign), own[1], own[2]];
+        for wrong in [&not_believed[..], &own[..1]] {
+            let (server, _data) = serve(&[&to[..], wrong].concat());
+            let said = server.json(&["begin", "--endpoint", "jobs/Nightly", "--key", KEY]).1;
+            assert_eq!(said["decision"], "started");
+            server.log.wait_for(LOST, 1);
+            assert!(server.stop().success());
+        }
+    }
+    assert_eq!(reached, 4, "a call and its store call, over gRPC and over HTTP, and of nobody else");
 }
 
 /// Nobody is there: calls are served as ever, it is said once a minute, and the server ends in order.

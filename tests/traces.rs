@@ -191,6 +191,12 @@ async fn what_finds_earlier_work_links_to_it() {
     started(client.begin(from("2222222222222222", "01", begin("k", 3))).await.unwrap());
     in_progress(client.begin(from("3333333333333333", "01", begin("k", 4))).await.unwrap());
     client.complete(from(DUPLICATE, "01", complete("k", 2, second.fence, "late"))).await.unwrap_err();
+    let with = |fingerprint: u8, attempt| proto::BeginRequest {
+        fingerprint: vec![fingerprint; 32].into(),
+        ..begin("f", attempt)
+    };
+    client.begin(from(ORIGINAL, "01", with(1, 1))).await.unwrap();
+    client.begin(from(DUPLICATE, "01", with(2, 2))).await.unwrap_err();
     let spans = scene.spans();
 
     let attempt = |number: &str| {
@@ -211,6 +217,8 @@ async fn what_finds_earlier_work_links_to_it() {
     assert_eq!(attribute(late, "semel.late_completion").as_deref(), Some("true"));
     assert_eq!(attribute(late, "semel.reason").as_deref(), Some("FENCE_LOST"));
     assert_eq!(late.status, Status::Unset, "it is the caller's trouble, not the server's");
+    let mismatch = decided(&spans, "mismatch");
+    assert_eq!((mismatch.parent_span_id, link(mismatch)), (hex(DUPLICATE), hex(ORIGINAL)));
 }
 
 #[tokio::test]

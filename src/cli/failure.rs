@@ -156,6 +156,11 @@ impl fmt::Display for Failure {
                     refusal.reason.clone()
                 };
                 write!(f, "{name}: {}", refusal.message)?;
+                if name == "TENANT_NOT_ALLOWED" {
+                    f.write_str(
+                        "; a command names it with --tenant or SEMEL_TENANT, and \"default\" otherwise",
+                    )?;
+                }
                 match &refusal.fields[..] {
                     // The message says it already.
                     [(field, problem)] if refusal.message == format!("{field} {problem}") => Ok(()),

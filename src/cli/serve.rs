@@ -2,6 +2,7 @@
 
 mod backups;
 mod banner;
+mod log_queue;
 mod logging;
 mod opening;
 
@@ -13,9 +14,10 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::{error, info, warn};
 
+use self::log_queue::LogQueue;
 use self::opening::Opened;
 use super::config_command::ConfigArgs;
 use super::exit::Exit;
@@ -50,7 +52,13 @@ impl Serve {
             Ok(loaded) => loaded,
             Err(exit) => return exit,
         };
-        logging::start(&loaded.config);
+        let log = match logging::start(&loaded.config) {
+            Ok(log) => log,
+            Err(error) => {
+                eprintln!("semel: cannot start the thread of the log: {error}");
+                return Exit::FAILED;
+            }
+        };
         for warning in &loaded.warnings {
             warn!("{warning}");
         }
@@ -61,7 +69,7 @@ impl Serve {
                 return Exit::FAILED;
             }
         };
-        match runtime.block_on(serve(loaded)) {
+        match runtime.block_on(serve(loaded, log.queue())) {
             Ok(End::InOrder) => Exit::DONE,
             Ok(End::BeforeItServed) => {
                 // An embedded store may still be being opened, which nothing can interrupt but the end of the process.
@@ -84,7 +92,7 @@ enum End {
     BeforeItServed,
 }
 
-async fn serve(loaded: Loaded) -> Result<End, Stopped> {
+async fn serve(loaded: Loaded, log: LogQueue) -> Result<End, Stopped> {
     let configuration: Arc<str> = banner::debug_page(&loaded).into();
     let config = loaded.config;
     let file = loaded.file.as_ref().map_or_else(|| "none".to_owned(), |file| file.display().to_string());
@@ -135,7 +143,9 @@ async fn serve(loaded: Loaded) -> Result<End, Stopped> {
     if let Some(metrics) = telemetry.metrics() {
         metrics.show_counts(&sweep.counts());
         metrics.show_quotas(quotas.clone());
+        log.show_losses(metrics);
     }
+    let _losses = AbortOnDropHandle::new(tokio::spawn(log.report_losses()));
     tasks.spawn(sweep.run(stop.clone()));
     if let (Some(path), Some(text)) = (&config.policy, loaded.policy_text) {
         let watch = PolicyWatch::new(

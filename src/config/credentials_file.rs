@@ -9,6 +9,7 @@ use toml::de::{DeArray, DeString, DeTable, DeValue};
 
 use super::problem::{Problem, Problems, did_you_mean, listed};
 use super::toml_lines::{Source, kind};
+use crate::audit::{self, Values};
 use crate::domain::{Pattern, Tenant, Timestamp};
 use crate::server::{Credentials, Identity, Role, Token, TokenHash};
 
@@ -37,37 +38,69 @@ pub struct TokenEntry {
 pub struct CredentialsFile {
     /// In the order of the file.
     pub tokens: Vec<TokenEntry>,
-    certificates: Vec<(Pattern, Arc<Identity>)>,
+    certificates: Vec<CertificateEntry>,
+}
+
+/// Certificates as the file has them.
+#[derive(Debug)]
+struct CertificateEntry {
+    /// As written; it may end in `*`.
+    uri: String,
+    identity: Arc<Identity>,
+    tenants: Vec<String>,
+    roles: Vec<Role>,
 }
 
 impl CredentialsFile {
     /// As the server looks them up.
     pub fn credentials(&self) -> Credentials {
         let tokens = self.tokens.iter().map(|entry| (entry.hash, entry.token.clone()));
-        Credentials::new(tokens.collect::<HashMap<_, _>>(), self.certificates.clone())
+        let certificates =
+            self.certificates.iter().map(|entry| (Pattern::parse(&entry.uri), entry.identity.clone()));
+        Credentials::new(tokens.collect::<HashMap<_, _>>(), certificates.collect())
     }
+
+    /// What the file says, for the audit log: of a token its hash, which tells nothing of it.
+    pub(super) fn values(&self) -> Values {
+        let mut values = Values::new();
+        let mut say = |of: &str, field: &str, value: String| {
+            // Of two certificates of one name the first counts.
+            values.entry((of.to_owned(), field.to_owned())).or_insert(value);
+        };
+        for TokenEntry { name, hash, token, tenants, roles, .. } in &self.tokens {
+            let of = format!("token {name}");
+            say(&of, "sha256", hash.to_string());
+            say(&of, "tenants", tenants.join(", "));
+            say(&of, "roles", joined(roles));
+            for (field, moment) in [("expires", token.expires), ("revoked", token.revoked)] {
+                if let Some(moment) = moment {
+                    say(&of, field, audit::moment(moment.as_micros()));
+                }
+            }
+        }
+        for CertificateEntry { uri, tenants, roles, .. } in &self.certificates {
+            let of = format!("certificate {uri}");
+            say(&of, "tenants", tenants.join(", "));
+            say(&of, "roles", joined(roles));
+        }
+        values
+    }
+}
+
+fn joined(roles: &[Role]) -> String {
+    roles.iter().map(|role| role.as_str()).collect::<Vec<_>>().join(", ")
 }
 
 /// Reads a credentials file's text; `name` is what problems call the file.
 pub fn parse_credentials(name: &str, text: &str) -> Result<CredentialsFile, Problems> {
-    let source = Source { name, text };
-    let mut problems = Vec::new();
-    let root = source.parse(&mut problems);
-    let mut reader = Reader { source, problems };
-    let file = reader.read(root.get_ref());
-    let mut problems = reader.problems;
-    if problems.is_empty() {
-        return Ok(file);
-    }
-    problems.sort_by_key(|problem| problem.line);
-    Err(Problems(problems))
+    Source { name, text }.read(|source, root, problems| Reader { source, problems }.read(root))
 }
 
 type Entry<'a> = (&'a Spanned<DeString<'a>>, &'a Spanned<DeValue<'a>>);
 
 struct Reader<'a> {
     source: Source<'a>,
-    problems: Vec<Problem>,
+    problems: &'a mut Vec<Problem>,
 }
 
 /// One table of a list, and what problems call it.
@@ -164,7 +197,7 @@ impl Reader<'_> {
         Some(TokenEntry { name, hash, token, tenants, roles, created: created? })
     }
 
-    fn certificate(&mut self, place: &Place<'_>) -> Option<(Pattern, Arc<Identity>)> {
+    fn certificate(&mut self, place: &Place<'_>) -> Option<CertificateEntry> {
         let uri = self.text(place, "uri");
         let (tenants, roles) = (self.tenants(place), self.roles(place));
         let (uri, tenants, roles) = (uri?, tenants?, roles?);
@@ -173,8 +206,8 @@ impl Reader<'_> {
             return None;
         }
         let patterns = tenants.iter().map(|tenant| Pattern::parse(tenant)).collect();
-        let identity = Identity::new(format!("certificate:{uri}"), patterns, roles);
-        Some((Pattern::parse(&uri), Arc::new(identity)))
+        let identity = Identity::new(format!("certificate:{uri}"), patterns, roles.clone());
+        Some(CertificateEntry { uri, identity: Arc::new(identity), tenants, roles })
     }
 
     fn text(&mut self, place: &Place<'_>, field: &str) -> Option<String> {

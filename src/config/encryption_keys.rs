@@ -1,6 +1,6 @@
 //! The key file: which keys there are, and whose records each encrypts. Nothing here ever shows a key.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use super::effective::Effective;
 use super::file_watch::{FileWatch, FromFiles, text};
 use super::problem::{Problem, Problems, did_you_mean, listed};
 use super::toml_lines::{Source, kind};
-use crate::audit::Change;
+use crate::audit::{Change, Values};
 use crate::domain::Tenant;
 use crate::storage::sealed::{KEY_BYTES, KeyId, Keyring, Keyrings};
 
@@ -38,24 +38,18 @@ pub struct EncryptionKeys {
 
 /// Reads a key file's text; `name` is what problems call the file.
 pub fn parse_encryption_keys(name: &str, text: &str) -> Result<Keyring, Problems> {
-    let source = Source { name, text };
-    let mut problems = Vec::new();
-    let root = source.parse(&mut problems);
-    let mut reader = Reader { source, problems, keys: BTreeMap::new(), tenants: Vec::new() };
-    let current = reader.read(root.get_ref());
-    let Reader { mut problems, keys, tenants, .. } = reader;
-    if problems.is_empty() {
-        return Ok(Keyring::new(keys, current, tenants));
-    }
-    problems.sort_by_key(|problem| problem.line);
-    Err(Problems(problems))
+    Source { name, text }.read(|source, root, problems| {
+        let mut reader = Reader { source, problems, keys: BTreeMap::new(), tenants: Vec::new() };
+        let current = reader.read(root);
+        Keyring::new(reader.keys, current, reader.tenants)
+    })
 }
 
 type Entry<'a> = (&'a Spanned<DeString<'a>>, &'a Spanned<DeValue<'a>>);
 
 struct Reader<'a> {
     source: Source<'a>,
-    problems: Vec<Problem>,
+    problems: &'a mut Vec<Problem>,
     keys: BTreeMap<KeyId, [u8; KEY_BYTES]>,
     tenants: Vec<(Tenant, KeyId)>,
 }
@@ -222,7 +216,7 @@ impl FromFiles for EncryptionKeyFile {
             current = keyring.current().map_or(NONE, KeyId::as_str),
             "records are encrypted by these keys"
         );
-        self.changes = changes(&self.keyrings.current(), &keyring);
+        self.changes = Change::between(&values(&self.keyrings.current()), &values(&keyring));
         self.keyrings.replace(keyring);
         Ok(())
     }
@@ -232,27 +226,12 @@ impl FromFiles for EncryptionKeyFile {
     }
 }
 
-/// Which keys are new or gone, and whose records another one encrypts.
-fn changes(before: &Keyring, after: &Keyring) -> Vec<Change> {
-    type Values = BTreeMap<(&'static str, String), String>;
-    let values = |ring: &Keyring| -> Values {
-        let keys = ring.ids().into_iter().map(|id| (("keys", id.to_string()), "present".to_owned()));
-        let current = ring.current().map_or(NONE, KeyId::as_str).to_owned();
-        let tenants = ring
-            .tenants()
-            .iter()
-            .map(|(tenant, id)| (("tenants", tenant.as_str().to_owned()), id.to_string()));
-        keys.chain(tenants).chain([(("current", String::new()), current)]).collect()
-    };
-    let (old, new) = (values(before), values(after));
-    let all: BTreeSet<_> = old.keys().chain(new.keys()).collect();
-    all.into_iter()
-        .filter(|name| old.get(*name) != new.get(*name))
-        .map(|name| Change {
-            of: name.0.to_owned(),
-            field: name.1.clone(),
-            before: old.get(name).cloned(),
-            after: new.get(name).cloned(),
-        })
-        .collect()
+/// Which keys there are, and whose records each encrypts.
+fn values(ring: &Keyring) -> Values {
+    let keys = ring.ids().into_iter().map(|id| ("keys", id.to_string(), "present".to_owned()));
+    let tenants =
+        ring.tenants().iter().map(|(tenant, id)| ("tenants", tenant.as_str().to_owned(), id.to_string()));
+    let current = ("current", String::new(), ring.current().map_or(NONE, KeyId::as_str).to_owned());
+    let all = keys.chain(tenants).chain([current]);
+    all.map(|(of, field, value)| ((of.to_owned(), field), value)).collect()
 }

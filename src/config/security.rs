@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use tracing::warn;
 
-use super::credentials_file::parse_credentials;
+use super::credentials_file::{CredentialsFile, parse_credentials};
 use super::effective::Effective;
 use super::file_watch::{FileWatch, FromFiles, text};
 use super::problem::{Problem, Problems, listed};
+use crate::audit::{Change, Values};
 use crate::clock::SystemClock;
 use crate::domain::Clock;
 use crate::server::{
@@ -156,12 +157,13 @@ impl Effective {
         if let Some(trust_domain) = trust_domain {
             auth = auth.with_trust_domain(trust_domain);
         }
-        if let Some((path, content, credentials)) = credentials {
+        if let Some((path, content, file)) = credentials {
+            let credentials = file.credentials();
             if credentials.counts() == (0, 0) {
                 warnings.push(format!("{CREDENTIALS} = \"{}\" lets nobody in: it is empty", path.display()));
             }
             auth = auth.with_credentials(credentials);
-            contents.0 = Some((path, content));
+            contents.0 = Some((path, content, file.values()));
         }
         if let Some((path, content, jwt)) = jwt {
             auth = auth.with_jwt(jwt);
@@ -169,9 +171,10 @@ impl Effective {
         }
         let auth = Arc::new(auth);
         let mut watches = Vec::new();
-        if let Some((path, content)) = contents.0 {
+        if let Some((path, content, values)) = contents.0 {
+            let (auth, changes) = (auth.clone(), Vec::new());
             let file: Box<dyn FromFiles> =
-                Box::new(WatchedCredentials { auth: auth.clone(), path: path.clone() });
+                Box::new(WatchedCredentials { auth, path: path.clone(), values, changes });
             watches.push(FileWatch::of(vec![path], &[content], file));
         }
         if let Some((path, content)) = contents.1 {
@@ -184,12 +187,12 @@ impl Effective {
     fn credentials_file(
         &self,
         problems: &mut Vec<Problem>,
-    ) -> Result<Option<(PathBuf, Vec<u8>, crate::server::Credentials)>, Refused> {
+    ) -> Result<Option<(PathBuf, Vec<u8>, CredentialsFile)>, Refused> {
         let Some(path) = self.path(CREDENTIALS).cloned() else { return Ok(None) };
         let contents = vec![self.content(CREDENTIALS, problems)?];
         let name = path.display().to_string();
         match text(&path, &contents).and_then(|text| parse_credentials(&name, text)) {
-            Ok(file) => Ok(Some((path, contents.concat(), file.credentials()))),
+            Ok(file) => Ok(Some((path, contents.concat(), file))),
             Err(found) => {
                 problems.extend(found.0);
                 Err(Refused)
@@ -309,6 +312,9 @@ impl FromFiles for TlsFiles {
 struct WatchedCredentials {
     auth: Arc<Auth>,
     path: PathBuf,
+    /// What is in force.
+    values: Values,
+    changes: Vec<Change>,
 }
 
 impl FromFiles for WatchedCredentials {
@@ -319,7 +325,13 @@ impl FromFiles for WatchedCredentials {
     fn take(&mut self, contents: &[Vec<u8>]) -> Result<(), Problems> {
         let file = parse_credentials(&self.path.display().to_string(), text(&self.path, contents)?)?;
         self.auth.replace_credentials(file.credentials());
+        let before = std::mem::replace(&mut self.values, file.values());
+        self.changes = Change::between(&before, &self.values);
         Ok(())
+    }
+
+    fn changes(&mut self) -> Vec<Change> {
+        std::mem::take(&mut self.changes)
     }
 }
 

@@ -3,7 +3,7 @@
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::problem::Problem;
+use super::problem::{Problem, Problems};
 
 /// A file's name and text, which turns places in the text into lines.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +27,21 @@ impl<'a> Source<'a> {
             problem: format!("is not TOML: {}", error.message()),
         }));
         table
+    }
+
+    /// Makes something of the whole text; where there are problems they are the answer, in the order of their lines.
+    pub(crate) fn read<T>(
+        self,
+        make: impl FnOnce(Self, &DeTable<'a>, &mut Vec<Problem>) -> T,
+    ) -> Result<T, Problems> {
+        let mut problems = Vec::new();
+        let root = self.parse(&mut problems);
+        let made = make(self, root.get_ref(), &mut problems);
+        if problems.is_empty() {
+            return Ok(made);
+        }
+        problems.sort_by_key(|problem| problem.line);
+        Err(Problems(problems))
     }
 
     /// The line of what is at `span`, from 1.

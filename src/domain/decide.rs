@@ -10,6 +10,7 @@ use super::policy::Policy;
 use super::reason::Reason;
 use super::record::{Kept, Record};
 use super::time::Timestamp;
+use super::traceparent::TraceIds;
 
 /// What a decision comes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +34,10 @@ pub enum Refusal {
     #[error(
         "the fingerprint differs from the one this key was begun with; use another key for another request"
     )]
-    FingerprintMismatch,
+    FingerprintMismatch {
+        /// The span of the attempt that the key stands for, where the record has one.
+        original: Option<TraceIds>,
+    },
     /// A retry came after the outcome was forgotten.
     #[error(
         "the operation was first sent before the outcome's retention window, or before the store was restored from a \
@@ -85,7 +89,7 @@ impl Refusal {
     /// The reason the error carries.
     pub const fn reason(self) -> Reason {
         match self {
-            Self::FingerprintMismatch => Reason::FingerprintMismatch,
+            Self::FingerprintMismatch { .. } => Reason::FingerprintMismatch,
             Self::KeyExpired => Reason::KeyExpired,
             Self::TooManyOpenKeys => Reason::QuotaExceeded,
             Self::AttemptEnded => Reason::AttemptEnded,

@@ -20,26 +20,41 @@ pub struct TraceIds {
 impl TraceIds {
     /// Accepts what [`Traceparent::parse`] does.
     pub fn parse(text: &str) -> Option<Self> {
-        // Every call's is read: byte by byte is several times faster than by the library's way of reading numbers.
-        let [b'0', b'0', b'-', rest @ ..] = text.as_bytes() else { return None };
-        let (trace, rest) = hex(rest, 32)?;
-        let (span, rest) = hex(rest.strip_prefix(b"-")?, 16)?;
-        let (flags, rest) = hex(rest.strip_prefix(b"-")?, 2)?;
-        let (span, sampled) = (u64::try_from(span).ok()?, flags & 1 == 1);
-        (rest.is_empty() && trace != 0 && span != 0).then_some(Self { trace, span, sampled })
+        // Every call's is read, so this is made to take few instructions.
+        let bytes: &[u8; 55] = text.as_bytes().try_into().ok()?;
+        if bytes[..3] != *b"00-" || bytes[35] != b'-' || bytes[52] != b'-' {
+            return None;
+        }
+        let trace = u128::from(hex(&bytes[3..19])?) << 64 | u128::from(hex(&bytes[19..35])?);
+        let (span, sampled) = (hex(&bytes[36..52])?, hex(&bytes[53..])? & 1 == 1);
+        (trace != 0 && span != 0).then_some(Self { trace, span, sampled })
     }
 }
 
-/// The number that so many digits at the beginning write, in lower case, and what comes after them.
-fn hex(text: &[u8], digits: usize) -> Option<(u128, &[u8])> {
-    let (number, rest) = text.split_at_checked(digits)?;
-    let value = |byte: &u8| match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        _ => None,
-    };
-    let number = number.iter().try_fold(0, |number, byte| Some(number << 4 | u128::from(value(byte)?)))?;
-    Some((number, rest))
+/// What is not the value of a digit.
+const NO_DIGIT: u8 = 0xff;
+
+/// The value of each byte as a hexadecimal digit in lower case.
+const VALUES: [u8; 256] = {
+    let mut values = [NO_DIGIT; 256];
+    let digits = b"0123456789abcdef";
+    let mut value = 0;
+    while value < 16 {
+        values[digits[value as usize] as usize] = value;
+        value += 1;
+    }
+    values
+};
+
+/// The number that at most 16 digits write.
+fn hex(digits: &[u8]) -> Option<u64> {
+    let (mut number, mut seen) = (0, 0);
+    for digit in digits {
+        let value = VALUES[usize::from(*digit)];
+        seen |= value;
+        number = number << 4 | u64::from(value & 0xf);
+    }
+    (seen != NO_DIGIT).then_some(number)
 }
 
 impl Traceparent {

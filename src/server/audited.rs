@@ -1,15 +1,20 @@
 //! What an operator's call found and left, for the audit log.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use super::auth::NotAdmitted;
 use super::call::{Call, ListCall};
+use super::complaints::{Complaints, Leave};
 use super::deadline::Deadline;
 use super::status::Failure;
-use crate::audit::{AuditedCall, State};
+use super::tls::seconds;
+use crate::audit::{Audit, AuditedCall, Refused, State};
 use crate::coordinator::{Coordinator, Listing};
 use crate::domain::{
-    Command, Endpoint, Forget, Policy, Reading, Record, Resolution, Resolve, Tenant, Timestamp, Transition,
+    Command, Endpoint, Forget, IdempotencyKey, Key, Policy, Reading, Record, Resolution, Resolve, Tenant,
+    Timestamp, Transition,
 };
+use crate::telemetry::Method;
 
 /// A command that notes what it was decided on last: the decision that stands.
 #[derive(Debug)]
@@ -115,9 +120,49 @@ impl ListCall {
     }
 }
 
-/// Tells `audited` of the tenant and endpoint that a request names, where they are right.
-pub(super) fn about(audited: &mut AuditedCall<'_>, tenant: &str, endpoint: &str) {
-    if let Ok(tenant) = Tenant::new(tenant) {
-        audited.of(&tenant, Endpoint::new(endpoint).ok().as_ref());
+/// Tells `audited` of the record that a request names, or of its tenant and endpoint, where they are right.
+pub(super) fn about(audited: &mut AuditedCall<'_>, tenant: &str, endpoint: &str, key: Option<&str>) {
+    let (Ok(tenant), endpoint) = (Tenant::new(tenant), Endpoint::new(endpoint).ok()) else { return };
+    let key = key.and_then(|key| IdempotencyKey::new(key).ok());
+    match (endpoint, key) {
+        (Some(endpoint), Some(idempotency_key)) => {
+            audited.about(&Key { tenant, endpoint, idempotency_key });
+        }
+        (endpoint, _) => audited.of(&tenant, endpoint.as_ref()),
+    }
+}
+
+/// Writes down the operators' calls that are refused before their arguments are read.
+#[derive(Debug)]
+pub(super) struct Refusals {
+    audit: Arc<Audit>,
+    /// Lines cost a stranger nothing, so there is a bound on them; of those whose credential is good, each has one.
+    of_strangers: Complaints,
+}
+
+impl Refusals {
+    pub(super) fn new(audit: Arc<Audit>) -> Self {
+        Self { audit, of_strangers: Complaints::default() }
+    }
+
+    pub(super) fn write_down(&self, method: Method, refused: &NotAdmitted) {
+        if !method.is_operators() {
+            return;
+        }
+        let mut left_out = 0;
+        if !refused.is_known {
+            match self.of_strangers.ask(seconds(self.audit.clock())) {
+                Leave::Given { unsaid } => left_out = unsaid,
+                Leave::Refused => return,
+            }
+        }
+        self.audit.refused(Refused {
+            who: refused.who.as_deref(),
+            peer: refused.peer,
+            action: method.short_name(),
+            cause: &refused.cause,
+            outcome: refused.failure.reason().as_str(),
+            left_out,
+        });
     }
 }

@@ -40,6 +40,36 @@ impl Rejection {
     }
 }
 
+/// A call that may not be made.
+#[derive(Debug)]
+pub(super) struct NotAdmitted {
+    /// What its caller is told.
+    pub(super) failure: Failure,
+    /// Why, for those who run the server.
+    pub(super) cause: String,
+    /// Whose credential it is, as far as that is known.
+    pub(super) who: Option<String>,
+    /// Whether the credential is good, and not enough.
+    pub(super) is_known: bool,
+    /// Where it came from.
+    pub(super) peer: Option<SocketAddr>,
+}
+
+impl NotAdmitted {
+    /// A call that came without a credential.
+    pub(super) fn without_credential(peer: Option<SocketAddr>) -> Box<Self> {
+        let cause = "no credential was shown".to_owned();
+        Box::new(Self { failure: Failure::credential_required(), cause, who: None, is_known: false, peer })
+    }
+
+    fn by(rejection: Rejection, failure: Failure, is_known: bool, peer: &Peer) -> Box<Self> {
+        let Rejection { kind, cause, who } = rejection;
+        let who = (!who.is_empty()).then_some(who);
+        let cause = format!("{kind}: {cause}");
+        Box::new(Self { failure, cause, who, is_known, peer: Some(peer.address) })
+    }
+}
+
 /// The other end of a connection.
 #[derive(Clone, Debug)]
 pub(super) struct Peer {
@@ -101,7 +131,12 @@ impl Auth {
     }
 
     /// Who calls the method at `path`, if they may.
-    pub(super) fn admit(&self, path: &str, headers: &HeaderMap, peer: &Peer) -> Result<Caller, Failure> {
+    pub(super) fn admit(
+        &self,
+        path: &str,
+        headers: &HeaderMap,
+        peer: &Peer,
+    ) -> Result<Caller, Box<NotAdmitted>> {
         let roles = match needs(path) {
             Needs::Nothing => return Ok(Caller::ANYBODY),
             Needs::Credential => None,
@@ -109,19 +144,17 @@ impl Auth {
         };
         let identity = match self.identity(headers, peer) {
             Ok(Some(identity)) => identity,
-            Ok(None) => return Err(Failure::credential_required()),
+            Ok(None) => return Err(NotAdmitted::without_credential(Some(peer.address))),
             Err(rejection) => {
                 self.tell(peer, &rejection);
-                return Err(Failure::credential_invalid());
+                return Err(NotAdmitted::by(rejection, Failure::credential_invalid(), false, peer));
             }
         };
         match roles {
             Some(roles) if !identity.has_one_of(roles) => {
-                self.tell(
-                    peer,
-                    &Rejection::of("role", "lacks the role for the method").about(identity.name()),
-                );
-                Err(Failure::role_required(roles))
+                let rejection = Rejection::of("role", "lacks the role for the method").about(identity.name());
+                self.tell(peer, &rejection);
+                Err(NotAdmitted::by(rejection, Failure::role_required(roles), true, peer))
             }
             _ => Ok(Caller::known(identity)),
         }

@@ -21,7 +21,8 @@ use tracing::error;
 use uuid::Uuid;
 
 use super::arrival::Arrival;
-use super::auth::{Auth, Peer, PeerCertificate};
+use super::audited::Refusals;
+use super::auth::{Auth, NotAdmitted, Peer, PeerCertificate};
 use super::call::Admitted;
 use super::caller::Caller;
 use super::deadline::Deadline;
@@ -30,6 +31,7 @@ use super::idempotency::Idempotency;
 use super::limits::Limits;
 use super::observed::UnderWay;
 use super::status::Failure;
+use crate::panics;
 use crate::proto::idempotency_service_server::IdempotencyServiceServer;
 use crate::telemetry::{Decision, Method, Telemetry};
 
@@ -50,21 +52,22 @@ pub(super) struct Dispatch {
     telemetry: Arc<Telemetry>,
     /// Where credentials are asked for.
     auth: Option<Arc<Auth>>,
+    refusals: Arc<Refusals>,
     peer: Option<Peer>,
     limits: Limits,
     draining: CancellationToken,
 }
 
 impl Dispatch {
-    pub(super) const fn new(
+    pub(super) fn new(
         calls: Calls,
         others: Routes,
-        auth: Option<Arc<Auth>>,
+        (auth, refusals): (Option<Arc<Auth>>, Arc<Refusals>),
         telemetry: Arc<Telemetry>,
         limits: Limits,
         draining: CancellationToken,
     ) -> Self {
-        Self { calls, others, auth, peer: None, telemetry, limits, draining }
+        Self { calls, others, auth, refusals, peer: None, telemetry, limits, draining }
     }
 
     /// For the requests of one connection, whose client showed this certificate.
@@ -78,12 +81,12 @@ impl Dispatch {
     }
 
     /// Who calls, if they may.
-    fn admit<B>(&self, request: &Request<B>) -> Result<Caller, Failure> {
+    fn admit<B>(&self, request: &Request<B>) -> Result<Caller, Box<NotAdmitted>> {
         match (&self.auth, &self.peer) {
             (None, _) => Ok(Caller::ANYBODY),
             (Some(auth), Some(peer)) => auth.admit(request.uri().path(), request.headers(), peer),
             // Every connection has a peer.
-            (Some(_), None) => Err(Failure::credential_required()),
+            (Some(_), None) => Err(NotAdmitted::without_credential(None)),
         }
     }
 }
@@ -101,9 +104,10 @@ impl hyper::service::Service<Request<Incoming>> for Dispatch {
         let reflects = service_name(path).starts_with(REFLECTION);
         let last = reflects.then(|| self.draining.clone().cancelled_owned());
         let (method, telemetry) = (Method::of_path(path), self.telemetry.clone());
-        // How long a stream goes on says nothing of the server.
-        let under_way = (!watches && !reflects).then(|| UnderWay::begins(telemetry.clone(), method));
         let arrived = self.telemetry.arrives(method, request.headers());
+        // How long a stream goes on says nothing of the server.
+        let is_timed = !watches && !reflects && telemetry.times(&arrived);
+        let under_way = is_timed.then(|| UnderWay::begins(telemetry.clone(), method));
         let answer: Answer<Body> = match self.admit(&request) {
             Ok(caller) => {
                 let mut request = request.map(|body| Arrival::new(body, deadline.ends(), last));
@@ -113,8 +117,9 @@ impl hyper::service::Service<Request<Incoming>> for Dispatch {
                     _ => Box::pin(self.others.clone().call(request)),
                 }
             }
-            Err(failure) => {
-                let telemetry = telemetry.clone();
+            Err(refused) => {
+                self.refusals.write_down(method, &refused);
+                let (failure, telemetry) = (refused.failure, telemetry.clone());
                 Box::pin(async move {
                     telemetry.decided(|| Decision::rejected(method, failure.reason()));
                     Ok(Status::from(failure).into_http())
@@ -146,11 +151,6 @@ fn service_name(path: &str) -> &str {
 
 fn after_panic(panic: &(dyn Any + Send)) -> Failure {
     let id = Uuid::new_v4();
-    let text = panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no text");
-    error!(%id, panic = text, "a call panicked: this is a bug");
+    error!(%id, panic = panics::text(panic), place = panics::place(), "a call panicked: this is a bug");
     Failure::internal(id)
 }

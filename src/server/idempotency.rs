@@ -137,7 +137,9 @@ impl IdempotencyService for Idempotency {
             self.telemetry.traced_item(begun).await.map(|(_, begun)| begun)
         })
         .await;
-        Ok(Response::new(convert::batch_begin_response(slots, self.max_response_bytes)))
+        let (response, cut) = convert::batch_begin_response(slots, self.max_response_bytes);
+        self.telemetry.did_not_fit(cut);
+        Ok(Response::new(response))
     }
 
     async fn batch_complete(
@@ -159,6 +161,8 @@ impl IdempotencyService for Idempotency {
             self.telemetry.traced_item(completed).await.map(|(_, completed)| completed)
         })
         .await;
-        Ok(Response::new(convert::batch_complete_response(slots, self.max_response_bytes)))
+        let (response, cut) = convert::batch_complete_response(slots, self.max_response_bytes);
+        self.telemetry.did_not_fit(cut);
+        Ok(Response::new(response))
     }
 }

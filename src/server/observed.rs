@@ -9,7 +9,7 @@ use super::call::{BeginCall, Call, Context};
 use super::status::Failure;
 use crate::coordinator::Begun;
 use crate::domain::{Begin, Command, Key};
-use crate::telemetry::{Decision, Method, RpcCode, Telemetry, Tells};
+use crate::telemetry::{Decision, Earlier, Method, RpcCode, Telemetry, Tells};
 
 /// A call that can be told about.
 pub(super) trait Observed {
@@ -62,7 +62,8 @@ pub(super) async fn observed<C: Observed>(
             Ok(answer) => Decision::told(method, call.key(), call.command(), answer),
             Err(failure) => {
                 let (reason, superseded) = (failure.reason(), failure.superseded());
-                Decision::refused(method, call.key(), call.command(), reason, superseded)
+                let refused = Decision::refused(method, call.key(), call.command(), reason, superseded);
+                Decision { earlier: failure.original().map(Earlier::Told), ..refused }
             }
         };
         Decision { trace: context.traceparent.as_ref(), ..decision }

@@ -45,6 +45,9 @@ impl OperatorService for Operator {
     ) -> Result<Response<proto::ResolveRecordResponse>, Status> {
         let context = Context::of(&request);
         let mut audited = self.audit.begin(context.caller.name(), "ResolveRecord");
+        if let Some(key) = &request.get_ref().key {
+            about(&mut audited, &key.tenant, &key.endpoint, Some(&key.idempotency_key));
+        }
         let call = convert::resolve(request.into_inner(), &context.caller, &self.policies);
         let answer = observed(&self.telemetry, Method::ResolveRecord, &context, call, async |call| {
             call.decide_audited(&self.coordinator, context.deadline, &mut audited).await
@@ -61,6 +64,9 @@ impl OperatorService for Operator {
     ) -> Result<Response<proto::ForgetRecordResponse>, Status> {
         let context = Context::of(&request);
         let mut audited = self.audit.begin(context.caller.name(), "ForgetRecord");
+        if let Some(key) = &request.get_ref().key {
+            about(&mut audited, &key.tenant, &key.endpoint, Some(&key.idempotency_key));
+        }
         let call = convert::forget(request.into_inner(), &context.caller, &self.policies);
         let answer = observed(&self.telemetry, Method::ForgetRecord, &context, call, async |call| {
             call.decide_audited(&self.coordinator, context.deadline, &mut audited).await
@@ -78,7 +84,7 @@ impl OperatorService for Operator {
         let context = Context::of(&request);
         let mut audited = self.audit.begin(context.caller.name(), "GetPolicy");
         let in_force = convert::policy(request.get_ref(), &context.caller, &self.policies);
-        about(&mut audited, &request.get_ref().tenant, &request.get_ref().endpoint);
+        about(&mut audited, &request.get_ref().tenant, &request.get_ref().endpoint, None);
         audited.ended(in_force.as_ref().err().map(|failure| failure.reason().as_str()));
         let in_force = checked(&self.telemetry, Method::GetPolicy, &context, in_force)?;
         Ok(Response::new(convert::policy_response(&in_force)))
@@ -92,6 +98,7 @@ impl Operator {
         context: &Context,
         audited: &mut AuditedCall<'_>,
     ) -> Result<proto::ListRecordsResponse, Failure> {
+        about(audited, &request.tenant, &request.endpoint, None);
         let call = convert::list(request, &context.caller)?;
         call.audited(audited);
         let rules = self.policies.current();

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::caller::Role;
 use crate::coordinator::CallError;
-use crate::domain::{Policy, Rate, Reason, Refusal, Tenant, Violation};
+use crate::domain::{Policy, Rate, Reason, Refusal, Tenant, TraceIds, Violation};
 use crate::proto;
 use crate::quotas::RateExceeded;
 
@@ -36,12 +36,21 @@ pub(super) struct Failure {
     metadata: Option<(&'static str, String)>,
     /// Which bound was reached, whose, and after which pause the same call is worth sending again.
     quota: Option<Box<(QuotaViolation, Duration)>>,
+    /// The span of the attempt that was met, for those who run the server.
+    original: Option<Box<TraceIds>>,
 }
 
 impl Failure {
     /// A failure for `reason`, in the words of `message`.
     pub(super) fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), fields: Vec::new(), metadata: None, quota: None }
+        Self {
+            reason,
+            message: message.into(),
+            fields: Vec::new(),
+            metadata: None,
+            quota: None,
+            original: None,
+        }
     }
 
     /// Arguments that were refused, each with its path, in the order of the contract's fields.
@@ -176,6 +185,11 @@ impl Failure {
         self.metadata.as_ref().is_some_and(|(name, value)| *name == SUPERSEDED && value == "true")
     }
 
+    /// The span of the attempt that was met, where there is one to be told.
+    pub(super) fn original(&self) -> Option<TraceIds> {
+        self.original.as_deref().copied()
+    }
+
     fn code(&self) -> Code {
         code(self.reason)
     }
@@ -183,6 +197,10 @@ impl Failure {
 
 impl From<CallError> for Failure {
     fn from(error: CallError) -> Self {
+        let original = match error {
+            CallError::Refused(Refusal::FingerprintMismatch { original }) => original.map(Box::new),
+            _ => None,
+        };
         let (reason, metadata) = match error {
             CallError::Refused(refusal) => (refusal.reason(), refusal_metadata(refusal)),
             CallError::TooManyWaiters => (Reason::TooManyWaiters, None),
@@ -190,7 +208,7 @@ impl From<CallError> for Failure {
             CallError::StoreOutcomeUnknown => (Reason::StoreOutcomeUnknown, None),
             CallError::NotListed { .. } => (Reason::NotListed, None),
         };
-        Self { metadata, ..Self::new(reason, error.to_string()) }
+        Self { metadata, original, ..Self::new(reason, error.to_string()) }
     }
 }
 
@@ -202,7 +220,7 @@ fn violation(tenant: &Tenant, problem: String) -> QuotaViolation {
 fn refusal_metadata(refusal: Refusal) -> Option<(&'static str, String)> {
     match refusal {
         Refusal::FenceLost { superseded } => Some((SUPERSEDED, superseded.to_string())),
-        Refusal::FingerprintMismatch
+        Refusal::FingerprintMismatch { .. }
         | Refusal::KeyExpired
         | Refusal::TooManyOpenKeys
         | Refusal::AttemptEnded

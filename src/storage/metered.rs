@@ -1,6 +1,7 @@
 //! Tells what a store is asked, what it answers, and how long that takes.
 
 use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -103,6 +104,11 @@ pub struct StoreCall {
 
 /// Is told of every call to a store, once it has ended.
 pub trait StoreListener: fmt::Debug + Send + Sync + 'static {
+    /// Whether it wants to be told of a call that begins now.
+    fn listens(&self) -> bool {
+        true
+    }
+
     /// A call has ended, or its caller has left.
     fn called(&self, call: &StoreCall);
 }
@@ -226,21 +232,52 @@ impl Drop for Call<'_> {
     }
 }
 
+/// What a method of [`Store`] returns.
+type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl<L: StoreListener> Store for Metered<L> {
-    async fn get(&self, key: &Key, freshness: Freshness) -> Result<Option<Versioned>, StoreError> {
-        let call = self.begin(Operation::Get).serial(freshness == Freshness::Serial);
-        call.end(self.inner.get(key, freshness).await)
+    // Of the calls that callers wait for the store's own future is handed on where nobody listens: nothing is allocated.
+    fn get<'life0, 'life1, 'async_trait>(
+        &'life0 self,
+        key: &'life1 Key,
+        freshness: Freshness,
+    ) -> Answer<'async_trait, Option<Versioned>>
+    where
+        'life0: 'async_trait,
+        'life1: 'async_trait,
+        Self: 'async_trait,
+    {
+        if !self.listener.listens() {
+            return self.inner.get(key, freshness);
+        }
+        Box::pin(async move {
+            let call = self.begin(Operation::Get).serial(freshness == Freshness::Serial);
+            call.end(self.inner.get(key, freshness).await)
+        })
     }
 
-    async fn compare_and_put(&self, write: &Write) -> Result<Put, StoreError> {
-        let call = self.begin(Operation::CompareAndPut).writing(write);
-        call.end_as(self.inner.compare_and_put(write).await, |put| match put {
-            Put::Applied => CallOutcome::Ok,
-            // It was sent before, and did happen.
-            Put::Conflict(Some(current)) if current.write_id == write.write_id => CallOutcome::Ok,
-            Put::Conflict(_) => CallOutcome::Conflict,
+    fn compare_and_put<'life0, 'life1, 'async_trait>(
+        &'life0 self,
+        write: &'life1 Write,
+    ) -> Answer<'async_trait, Put>
+    where
+        'life0: 'async_trait,
+        'life1: 'async_trait,
+        Self: 'async_trait,
+    {
+        if !self.listener.listens() {
+            return self.inner.compare_and_put(write);
+        }
+        Box::pin(async move {
+            let call = self.begin(Operation::CompareAndPut).writing(write);
+            call.end_as(self.inner.compare_and_put(write).await, |put| match put {
+                Put::Applied => CallOutcome::Ok,
+                // It was sent before, and did happen.
+                Put::Conflict(Some(current)) if current.write_id == write.write_id => CallOutcome::Ok,
+                Put::Conflict(_) => CallOutcome::Conflict,
+            })
         })
     }
 

@@ -6,7 +6,7 @@ use super::Method;
 use crate::coordinator::Begun;
 use crate::domain::{
     Abort, Aborted, Begin, BeginAnswer, Complete, Completed, Disposition, Fence, Forget, Kept, Key, Labels,
-    Lookup, Outcome, Reason, Renew, Renewed, Resolve, SaveCheckpoint, SavedCheckpoint, Traceparent,
+    Lookup, Outcome, Reason, Renew, Renewed, Resolve, SaveCheckpoint, SavedCheckpoint, TraceIds, Traceparent,
 };
 
 macro_rules! words {
@@ -172,8 +172,30 @@ pub struct Decision<'a> {
     pub labels: Option<&'a Labels>,
     /// The trace that the call is a part of.
     pub trace: Option<&'a Traceparent>,
-    /// The trace of the attempt whose work was found.
-    pub earlier: Option<&'a Traceparent>,
+    /// The span of the attempt whose work was found.
+    pub earlier: Option<Earlier<'a>>,
+}
+
+/// The span of an earlier attempt.
+#[derive(Clone, Copy, Debug)]
+pub enum Earlier<'a> {
+    /// As its record has it.
+    Kept(&'a Traceparent),
+    /// As a refusal tells it.
+    Told(TraceIds),
+}
+
+impl Earlier<'_> {
+    pub(super) fn ids(self) -> TraceIds {
+        match self {
+            Self::Kept(traceparent) => traceparent.ids(),
+            Self::Told(ids) => ids,
+        }
+    }
+}
+
+fn kept(traceparent: Option<&Traceparent>) -> Option<Earlier<'_>> {
+    traceparent.map(Earlier::Kept)
 }
 
 impl<'a> Decision<'a> {
@@ -263,24 +285,25 @@ impl Tells<Begun> for Begin {
                 (decision.attempt, decision.fence) = (Some(started.attempt), Some(started.fence));
                 if let Some(previous) = &started.previous {
                     decision.aspect = previous.lost.then_some(Aspect::Takeover);
-                    decision.earlier = previous.traceparent.as_ref();
+                    decision.earlier = kept(previous.traceparent.as_ref());
                 }
             }
             BeginAnswer::Replayed(completed) => {
                 decision.word = Word::Replayed;
                 (decision.attempt, decision.fence) = (Some(completed.attempt), Some(completed.fence));
-                decision.earlier = completed.traceparent.as_ref();
+                decision.earlier = kept(completed.traceparent.as_ref());
                 let failed = completed.result.outcome == Outcome::Failure;
                 decision.aspect = failed.then_some(Aspect::ReplayedFailure);
             }
             BeginAnswer::InProgress(running) => {
                 decision.word = Word::InProgress;
-                (decision.attempt, decision.earlier) = (Some(running.attempt), running.traceparent.as_ref());
+                decision.attempt = Some(running.attempt);
+                decision.earlier = kept(running.traceparent.as_ref());
             }
             BeginAnswer::Unresolved(unresolved) => {
                 decision.word = Word::Unresolved;
                 decision.attempt = Some(unresolved.attempt);
-                decision.earlier = unresolved.traceparent.as_ref();
+                decision.earlier = kept(unresolved.traceparent.as_ref());
             }
         }
     }
@@ -353,9 +376,9 @@ impl Tells<Kept> for Resolve {
     }
 }
 
-fn told_of<'a>(kept: &'a Kept, decision: &mut Decision<'a>) {
-    (decision.attempt, decision.fence) = (Some(kept.attempt), Some(kept.fence));
-    (decision.labels, decision.earlier) = (Some(&kept.labels), kept.traceparent.as_ref());
+fn told_of<'a>(record: &'a Kept, decision: &mut Decision<'a>) {
+    (decision.attempt, decision.fence) = (Some(record.attempt), Some(record.fence));
+    (decision.labels, decision.earlier) = (Some(&record.labels), kept(record.traceparent.as_ref()));
 }
 
 impl Tells<()> for Forget {

@@ -8,7 +8,7 @@ use super::KeyHash;
 use super::decision::{Aspect, Decision, Word};
 
 /// What the lines are filtered by: `log_level = "info,semel::decision=warn"`.
-const TARGET: &str = "semel::decision";
+pub(crate) const TARGET: &str = "semel::decision";
 
 /// Says each decision, but for some replays.
 #[derive(Debug)]

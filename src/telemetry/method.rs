@@ -49,6 +49,11 @@ impl Method {
         self.name().rsplit('/').next().unwrap_or_default()
     }
 
+    /// Whether the method is one for operators.
+    pub fn is_operators(self) -> bool {
+        matches!(self, Self::ListRecords | Self::ResolveRecord | Self::ForgetRecord | Self::GetPolicy)
+    }
+
     /// Whether the method is one of the contract's.
     pub fn is_of_contract(self) -> bool {
         !matches!(self, Self::HealthCheck | Self::Other)

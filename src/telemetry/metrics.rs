@@ -178,6 +178,25 @@ impl Metrics {
         gauge.build();
     }
 
+    /// Shows how many log lines were lost of each of these kinds, as `lost` says.
+    pub(crate) fn show_lost_lines<const KINDS: usize>(
+        &self,
+        kinds: [&'static str; KINDS],
+        lost: impl Fn() -> [u64; KINDS] + Send + Sync + 'static,
+    ) {
+        let kinds = kinds.map(|kind| [KeyValue::new("kind", kind)]);
+        self.provider
+            .meter("semel")
+            .u64_observable_counter("semel.log_lines_lost")
+            .with_description("Log lines that standard error did not take")
+            .with_callback(move |counter| {
+                for (lost, kind) in lost().into_iter().zip(&kinds) {
+                    counter.observe(lost, kind);
+                }
+            })
+            .build();
+    }
+
     pub(super) fn decided(&self, decision: &Decision<'_>) {
         let shared = &self.instruments;
         if let Some(key) = decision.key {
@@ -189,7 +208,7 @@ impl Metrics {
             shared.decisions.add(1, &labels);
         }
         if let Some(reason) = decision.reason {
-            self.rejected[reason as usize].add(1);
+            self.refused(reason, 1);
         }
         match decision.aspect {
             Some(Aspect::Takeover) => shared.takeovers.add(1),
@@ -207,6 +226,11 @@ impl Metrics {
         if !decision.waited.is_zero() {
             shared.waits.record(decision.waited.as_secs_f64());
         }
+    }
+
+    /// So many calls or slots of batches were refused for `reason`.
+    pub(super) fn refused(&self, reason: Reason, times: u64) {
+        self.rejected[reason as usize].add(times);
     }
 
     /// A call of `method` was answered with `code`, or left by its caller.

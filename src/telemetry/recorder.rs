@@ -6,8 +6,9 @@ use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(not(feature = "without-telemetry"))]
 use futures_util::future::Either;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use opentelemetry::trace::{SpanId, TraceId};
 use smallvec::SmallVec;
 use tokio::time::Instant;
@@ -23,6 +24,9 @@ tokio::task_local! {
     /// The call that this task serves, where it is traced.
     static CALL: Recorder;
 }
+
+/// Read of every call: a name that is made here need not be made for each.
+static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// As many store calls of a call are noted without an allocation: most have one or two.
 const USUAL_STORE_CALLS: usize = 4;
@@ -83,8 +87,8 @@ impl Recorder {
 
     /// The recorder of a call that arrives with `headers`; `None` where nothing of it could be kept.
     pub(super) fn of_call(traces: &Arc<Traces>, method: Method, headers: &HeaderMap) -> Option<Self> {
-        let header = |name| headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok());
-        let caller = header("traceparent").and_then(TraceIds::parse);
+        let caller = headers.get(&TRACEPARENT).and_then(|value| value.to_str().ok());
+        let caller = caller.and_then(TraceIds::parse);
         let trace_id = caller.map_or_else(new_trace_id, |ids| TraceId::from(ids.trace));
         let sampled = traces.sampling.samples(caller.map(|ids| ids.sampled), trace_id);
         if !sampled && !traces.keeps_later {
@@ -136,7 +140,14 @@ fn with<T>(note: impl FnOnce(&Recorder) -> T) -> Option<T> {
     CALL.try_with(note).ok()
 }
 
+/// Runs `work` as it is.
+#[cfg(feature = "without-telemetry")]
+pub(super) fn noting<F: Future>(_: Option<Recorder>, work: F) -> F {
+    work
+}
+
 /// Runs `work` as the call that `recorder` notes; without one, as it is.
+#[cfg(not(feature = "without-telemetry"))]
 pub(super) fn noting<F: Future>(
     recorder: Option<Recorder>,
     work: F,

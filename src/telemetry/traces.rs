@@ -20,7 +20,7 @@ use super::decision::{Aspect, Decision, Word};
 use super::recorder::{Began, Noted, Parent, Recorder, since};
 use super::sampling::Sampling;
 use super::{KeyHash, Names, Settings};
-use crate::domain::{Clock, Reason, Traceparent};
+use crate::domain::{Clock, Reason, TraceIds};
 use crate::storage::StoreName;
 use crate::storage::metered::{CallOutcome, Operation, StoreCall};
 
@@ -120,7 +120,7 @@ impl Traces {
             waited: decision.waited,
             takeover: decision.aspect == Some(Aspect::Takeover),
             reason: decision.reason.map(Reason::as_str),
-            earlier: decision.earlier.map(context_of),
+            earlier: decision.earlier.map(|earlier| context_of(earlier.ids())),
         }
     }
 
@@ -313,8 +313,7 @@ fn at(began: Began, later: Duration) -> SystemTime {
 }
 
 /// The span that a record remembers.
-fn context_of(traceparent: &Traceparent) -> SpanContext {
-    let ids = traceparent.ids();
+fn context_of(ids: TraceIds) -> SpanContext {
     let flags = if ids.sampled { TraceFlags::SAMPLED } else { TraceFlags::default() };
     SpanContext::new(TraceId::from(ids.trace), SpanId::from(ids.span), flags, true, TraceState::default())
 }

@@ -91,7 +91,7 @@ impl AfterRestore {
                 Transition::Unchanged(Ok(BeginAnswer::Replayed(replayed))) => {
                     prop_assert_eq!(&replayed.result, result);
                 }
-                Transition::Unchanged(Err(Refusal::FingerprintMismatch)) => {}
+                Transition::Unchanged(Err(Refusal::FingerprintMismatch { .. })) => {}
                 other => prop_assert!(false, "instead of the result: {:?}", other),
             }
         }

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair, SanType,
-    date_time_ymd,
+    SerialNumber, date_time_ymd,
 };
 use serde_json::{Value, json};
 
@@ -45,6 +45,11 @@ impl Authority {
         self.sign(names, (1990, 4000))
     }
 
+    /// For a server at this address.
+    pub(crate) fn server_at(&self, address: Ipv4Addr) -> Pair {
+        self.sign(vec![SanType::IpAddress(IpAddr::V4(address))], (1990, 4000))
+    }
+
     /// For a client with these URIs.
     pub(crate) fn client(&self, uris: &[&str]) -> Pair {
         self.client_of(uris, (1990, 4000))
@@ -55,18 +60,37 @@ impl Authority {
         self.sign(uris.iter().map(|uri| SanType::URI((*uri).try_into().unwrap())).collect(), years)
     }
 
+    /// For a client with this URI, this name and this serial number.
+    pub(crate) fn client_named(&self, uri: &str, name: &str, serial: &[u8]) -> Pair {
+        let names = vec![SanType::URI(uri.try_into().unwrap())];
+        self.sign_params(names, (1990, 4000), |params| {
+            params.distinguished_name = named(name);
+            params.serial_number = Some(SerialNumber::from_slice(serial));
+        })
+    }
+
     /// For a server on this machine, from one year to the beginning of another.
     pub(crate) fn server_of(&self, years: (i32, i32)) -> Pair {
         self.sign(vec![SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST))], years)
     }
 
-    fn sign(&self, names: Vec<SanType>, (from, to): (i32, i32)) -> Pair {
+    fn sign(&self, names: Vec<SanType>, years: (i32, i32)) -> Pair {
+        self.sign_params(names, years, |_| {})
+    }
+
+    fn sign_params(
+        &self,
+        names: Vec<SanType>,
+        (from, to): (i32, i32),
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Pair {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
         params.distinguished_name = named("bearer");
         params.subject_alt_names = names;
         params.not_before = date_time_ymd(from, 1, 1);
         params.not_after = date_time_ymd(to, 1, 1);
+        change(&mut params);
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         Pair { certificate: certificate.pem(), key: key.serialize_pem() }
     }

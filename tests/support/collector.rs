@@ -18,6 +18,16 @@ pub(crate) struct Collector {
     process: Child,
     directory: tempfile::TempDir,
     address: Ipv4Addr,
+    scheme: &'static str,
+}
+
+/// What a collector encrypts with: the contents of files in PEM form.
+#[derive(Debug)]
+pub(crate) struct CollectorTls {
+    pub(crate) certificate: String,
+    pub(crate) key: String,
+    /// The authority of the certificates that it asks its clients for.
+    pub(crate) client_ca: String,
 }
 
 /// A span as OTLP writes it in JSON, with the service that it is of.
@@ -30,6 +40,15 @@ pub(crate) struct Span {
 impl Collector {
     /// Builds it, where that was not done yet, and starts it.
     pub(crate) fn start() -> Self {
+        Self::start_as(|_| None)
+    }
+
+    /// The same, which encrypts as is said for its address.
+    pub(crate) fn start_encrypted(tls: impl FnOnce(Ipv4Addr) -> CollectorTls) -> Self {
+        Self::start_as(|address| Some(tls(address)))
+    }
+
+    fn start_as(tls: impl FnOnce(Ipv4Addr) -> Option<CollectorTls>) -> Self {
         let install = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/otelcol/install");
         let built = Command::new(install).stderr(Stdio::inherit()).output().expect("it runs");
         assert!(built.status.success(), "the collector could not be built");
@@ -39,9 +58,22 @@ impl Collector {
         let [_, second, third, fourth] = rand::random::<[u8; 4]>();
         let address = Ipv4Addr::new(127, second, third, fourth.clamp(1, 254));
         let at = |name: &str| directory.path().join(name).display().to_string();
+        let mut how = String::new();
+        let scheme = if let Some(CollectorTls { certificate, key, client_ca }) = tls(address) {
+            for (setting, text) in
+                [("cert_file", certificate), ("key_file", key), ("client_ca_file", client_ca)]
+            {
+                std::fs::write(at(setting), text).unwrap();
+                how += &format!("{setting}: '{}', ", at(setting));
+            }
+            how = format!(", tls: {{ {} }}", how.trim_end_matches(", "));
+            "https"
+        } else {
+            "http"
+        };
         let config = format!(
             "receivers: {{ otlp: {{ protocols: {{ \
-               grpc: {{ endpoint: '{address}:4317' }}, http: {{ endpoint: '{address}:4318' }} }} }} }}\n\
+               grpc: {{ endpoint: '{address}:4317'{how} }}, http: {{ endpoint: '{address}:4318'{how} }} }} }} }}\n\
              exporters:\n  \
                file/traces: {{ path: '{traces}', flush_interval: 50ms }}\n  \
                file/metrics: {{ path: '{metrics}', flush_interval: 50ms }}\n\
@@ -61,7 +93,7 @@ impl Collector {
             .stderr(log)
             .spawn()
             .expect("the collector starts");
-        let collector = Self { process, directory, address };
+        let collector = Self { process, directory, address, scheme };
         let until = Instant::now() + AT_MOST;
         while [4317, 4318].iter().any(|port| TcpStream::connect((address, *port)).is_err()) {
             assert!(Instant::now() < until, "the collector does not listen:\n{}", collector.read("log"));
@@ -70,12 +102,19 @@ impl Collector {
         collector
     }
 
+    /// Ends it in order, which has it write all that it was sent; what is answered reads its files.
+    pub(crate) fn stop(mut self) -> impl Fn(&str) -> String {
+        crate::program::send(&self.process, nix::sys::signal::Signal::SIGTERM);
+        assert!(self.process.wait().unwrap().success(), "{}", self.read("log"));
+        move |name: &str| self.read(name)
+    }
+
     pub(crate) fn grpc(&self) -> String {
-        format!("http://{}:4317", self.address)
+        format!("{}://{}:4317", self.scheme, self.address)
     }
 
     pub(crate) fn http(&self) -> String {
-        format!("http://{}:4318", self.address)
+        format!("{}://{}:4318", self.scheme, self.address)
     }
 
     /// What one of its files holds so far.

@@ -1,9 +1,10 @@
 //! The built `semel` as a server in a process of its own, and calls of the same program as its client.
 #![allow(dead_code, reason = "each integration test compiles this module, and uses what it needs of it")]
 
-use std::io::Read;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
@@ -76,11 +77,25 @@ impl Program {
     }
 
     /// Runs a command that serves, and waits until it has said where.
-    pub(crate) fn run(mut command: Command) -> Self {
+    pub(crate) fn run(command: Command) -> Self {
+        Self::run_heard_by(command, Heard::listen)
+    }
+
+    /// The same, whose log nobody reads.
+    pub(crate) fn run_unheard(command: Command) -> (Self, ChildStderr) {
+        let mut unread = None;
+        let server = Self::run_heard_by(command, |log| {
+            unread = Some(log);
+            Arc::default()
+        });
+        (server, unread.expect("it has been started"))
+    }
+
+    fn run_heard_by(mut command: Command, hear: impl FnOnce(ChildStderr) -> Arc<Heard>) -> Self {
         let mut process =
             command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("semel starts");
         let stdout = Heard::listen(process.stdout.take().unwrap());
-        let log = Heard::listen(process.stderr.take().unwrap());
+        let log = hear(process.stderr.take().unwrap());
         let until = Instant::now() + AT_MOST;
         while !stdout.text().ends_with("\n\n") || stdout.text().matches("\n\n").count() < 3 {
             if let Some(status) = process.try_wait().unwrap() {
@@ -99,6 +114,23 @@ impl Program {
         let text = self.stdout.text();
         let (_, lines) = text.split_once("Paste these lines").expect("it says what to paste");
         lines.lines().skip(2).take_while(|line| !line.is_empty()).map(str::to_owned).collect()
+    }
+
+    /// Where its operations port is.
+    pub(crate) fn operations(&self) -> String {
+        let text = self.stdout.text();
+        let line = text.lines().find(|line| line.starts_with("operations")).expect("it says where");
+        line.split("http://").nth(1).unwrap().split('/').next().unwrap().to_owned()
+    }
+
+    /// Head, in small letters, and body of the answer of the operations port to a GET.
+    pub(crate) fn get(&self, path: &str) -> (String, String) {
+        let mut socket = TcpStream::connect(self.operations()).unwrap();
+        write!(socket, "GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head.to_lowercase(), body.to_owned())
     }
 
     /// A command of the same program, which talks to this server.

@@ -7,12 +7,15 @@ use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use super::log_queue::{Flushed, LogQueue};
 use crate::audit;
 use crate::config::{LogFormat, ServerConfig};
+use crate::panics;
 
-/// Starts to log as configured.
-pub(super) fn start(config: &ServerConfig) {
-    let to_stderr = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+/// Starts to log as configured. What was logged is written at the latest when the result is dropped.
+pub(super) fn start(config: &ServerConfig) -> std::io::Result<Flushed> {
+    let queue = LogQueue::to(std::io::stderr())?;
+    let to_stderr = tracing_subscriber::fmt::layer().with_writer(queue.clone());
     let lines = match config.log_format {
         LogFormat::Json => to_stderr.json().flatten_event(true).boxed(),
         LogFormat::Human => to_stderr.with_ansi(std::io::stderr().is_terminal()).boxed(),
@@ -20,4 +23,6 @@ pub(super) fn start(config: &ServerConfig) {
     // Whatever is logged otherwise: an audit log that can be lost by a log level is none.
     let filter = config.log_level.clone().with_target(audit::TARGET, LevelFilter::INFO);
     tracing_subscriber::registry().with(lines.with_filter(filter)).init();
+    panics::log_them();
+    Ok(Flushed(queue))
 }

@@ -12,6 +12,7 @@ use crate::domain::fence::Fence;
 use crate::domain::policy::Policy;
 use crate::domain::record::{Kept, Phase, Reading, Record};
 use crate::domain::time::Timestamp;
+use crate::domain::traceparent::Traceparent;
 
 /// The longest that a caller is told to wait before it asks again about a running attempt: most end well
 /// before their lease does.
@@ -29,7 +30,8 @@ impl Command for Begin {
         if let (Some(sent), Some(stored)) = (&self.fingerprint, &kept.fingerprint)
             && sent != stored
         {
-            return refuse(Refusal::FingerprintMismatch);
+            let original = kept.traceparent.as_ref().map(Traceparent::ids);
+            return refuse(Refusal::FingerprintMismatch { original });
         }
         if let Phase::Completed { result, .. } = &kept.phase {
             return unchanged(BeginAnswer::Replayed(Completed {

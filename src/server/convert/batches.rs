@@ -16,10 +16,11 @@ pub(in crate::server) fn check_batch(items: usize) -> Result<(), Failure> {
     if items > MOST_ITEMS { Err(Failure::batch_too_large(items, MOST_ITEMS)) } else { Ok(()) }
 }
 
+/// The answer, and how many answers of items did not fit it.
 pub(in crate::server) fn batch_begin_response(
     slots: Vec<Result<Begun, Failure>>,
     max_bytes: usize,
-) -> proto::BatchBeginResponse {
+) -> (proto::BatchBeginResponse, u64) {
     use proto::batch_begin_response::{Item, item::Outcome};
 
     let error = |failure: Failure| Item { outcome: Some(Outcome::Error(failure.into())) };
@@ -27,15 +28,15 @@ pub(in crate::server) fn batch_begin_response(
         Ok(begun) => Item { outcome: Some(Outcome::Response(begin_response(begun))) },
         Err(failure) => error(failure),
     });
-    proto::BatchBeginResponse {
-        items: fit(items.collect(), &error(Failure::response_too_large()), max_bytes),
-    }
+    let (items, cut) = fit(items.collect(), &error(Failure::response_too_large()), max_bytes);
+    (proto::BatchBeginResponse { items }, cut)
 }
 
+/// As [`batch_begin_response`].
 pub(in crate::server) fn batch_complete_response(
     slots: Vec<Result<Completed, Failure>>,
     max_bytes: usize,
-) -> proto::BatchCompleteResponse {
+) -> (proto::BatchCompleteResponse, u64) {
     use proto::batch_complete_response::{Item, item::Outcome};
 
     let error = |failure: Failure| Item { outcome: Some(Outcome::Error(failure.into())) };
@@ -43,31 +44,32 @@ pub(in crate::server) fn batch_complete_response(
         Ok(completed) => Item { outcome: Some(Outcome::Response(complete_response(&completed))) },
         Err(failure) => error(failure),
     });
-    proto::BatchCompleteResponse {
-        items: fit(items.collect(), &error(Failure::response_too_large()), max_bytes),
-    }
+    let (items, cut) = fit(items.collect(), &error(Failure::response_too_large()), max_bytes);
+    (proto::BatchCompleteResponse { items }, cut)
 }
 
 /// Keeps items, the first ones first, as long as they and what has to be said of the rest fit `max_bytes`; says
-/// `too_large` in the place of the others.
-fn fit<I: Message + Clone>(mut items: Vec<I>, too_large: &I, max_bytes: usize) -> Vec<I> {
+/// `too_large` in the place of the others, and how many those are.
+fn fit<I: Message + Clone>(mut items: Vec<I>, too_large: &I, max_bytes: usize) -> (Vec<I>, u64) {
     let sizes: Vec<usize> = items.iter().map(slot_bytes).collect();
     let mut left = max_bytes;
     if sizes.iter().sum::<usize>() <= left {
-        return items;
+        return (items, 0);
     }
+    let mut cut = 0;
     let least = slot_bytes(too_large);
     let mut rest: usize = sizes.iter().map(|size| least.min(*size)).sum();
     for (item, size) in items.iter_mut().zip(sizes) {
         rest -= least.min(size);
         if size > least && size + rest > left {
             *item = too_large.clone();
+            cut += 1;
             left = left.saturating_sub(least);
         } else {
             left = left.saturating_sub(size);
         }
     }
-    items
+    (items, cut)
 }
 
 /// What an item takes of its message: it is field 1, behind its length.
@@ -96,9 +98,11 @@ mod tests {
         let items: Vec<Item> = [5, 300, 0, 120, 20_000, 127, 128, 129, 3].map(item).into();
         let too_large = item(100);
         let whole = BatchBeginResponse { items: items.clone() }.encoded_len();
-        let least = BatchBeginResponse { items: fit(items.clone(), &too_large, 0) }.encoded_len();
+        let least = BatchBeginResponse { items: fit(items.clone(), &too_large, 0).0 }.encoded_len();
         for bound in least..=whole {
-            let fitted = fit(items.clone(), &too_large, bound);
+            let (fitted, cut) = fit(items.clone(), &too_large, bound);
+            let differ = fitted.iter().zip(&items).filter(|(fitted, item)| fitted != item).count();
+            assert_eq!(cut, differ as u64);
             assert!(BatchBeginResponse { items: fitted.clone() }.encoded_len() <= bound, "over {bound}");
             for place in 0..items.len() {
                 if fitted[place] == items[place] {
@@ -119,6 +123,6 @@ mod tests {
                 );
             }
         }
-        assert_eq!(fit(items.clone(), &too_large, whole), items);
+        assert_eq!(fit(items.clone(), &too_large, whole), (items, 0));
     }
 }

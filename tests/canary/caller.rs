@@ -1,144 +1,33 @@
-//! What callers write, and every secret of the server, is in no log, no trace, no metric, no error and no panic: unique
-//! strings are planted wherever callers and operators can put one, a real server at its most talkative is taken down
-//! every path, and everything that it let out is searched, in each form that a text takes in passing.
-
-#[path = "support/program.rs"]
-mod program;
-#[path = "support/raw.rs"]
-mod raw;
-#[path = "support/server.rs"]
-mod server;
-mod support;
+//! A caller who takes a server down every path, and puts something unique into every field.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::path::Path;
-use std::sync::{Arc, Mutex};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
-use program::{Heard, Program, errors};
-use raw::RawClient;
 use semel::proto;
 use semel::proto::abort_request::Disposition;
 use semel::proto::idempotency_service_client::IdempotencyServiceClient;
 use semel::proto::operator_service_client::OperatorServiceClient;
 use semel::proto::resolve_record_request::Resolution;
-use server::{attempt_id, seconds};
-use support::semel;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 use tonic_types::StatusExt;
 
-/// Every string that was planted, and where.
-#[derive(Clone, Default)]
-struct Planted(Arc<Mutex<Vec<(String, String)>>>);
-
-impl Planted {
-    /// A new string for `place`: 24 characters, so that its base64 does not depend on what comes after.
-    fn plant(&self, place: &str) -> String {
-        let text = format!("cnry{:020}", rand::random_range(0..10_u64.pow(18)));
-        self.0.lock().unwrap().push((place.to_owned(), text.clone()));
-        text
-    }
-
-    fn count(&self) -> u64 {
-        self.0.lock().unwrap().len() as u64
-    }
-
-    /// What is found of them in `output`, in any form. It is never printed itself: it has been found, after all.
-    fn found_in(&self, name: &str, output: &[u8]) -> Vec<String> {
-        let text = String::from_utf8_lossy(output).to_lowercase();
-        let mut all = Vec::new();
-        for (form, written) in FORMS {
-            // All of them begin alike, and the first three characters do so in every form.
-            let alike = written(b"cnr").to_lowercase();
-            if !text.contains(&alike) {
-                continue;
-            }
-            for (place, planted) in self.0.lock().unwrap().iter() {
-                if let Some(at) = text.find(&written(planted.as_bytes()).to_lowercase()) {
-                    let line = text[..at].rfind('\n').map_or(0, |start| start + 1);
-                    let head: String = text[line..at].chars().take(300).collect();
-                    all.push(format!("{name} has what was planted in {place}, {form}, after «{head}»"));
-                }
-            }
-        }
-        all
-    }
-}
-
-type Form = (&'static str, fn(&[u8]) -> String);
-
-/// How a text may come to be written.
-const FORMS: [Form; 5] = [
-    ("as it is", |bytes| String::from_utf8_lossy(bytes).into_owned()),
-    ("in base64", |bytes| STANDARD_NO_PAD.encode(bytes)),
-    ("in base64 for URLs", |bytes| URL_SAFE_NO_PAD.encode(bytes)),
-    ("in hexadecimal", |bytes| bytes.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))),
-    ("as a list of bytes", |bytes| format!("{bytes:?}").trim_matches(['[', ']']).to_owned()),
-];
-
-/// Whoever is sent telemetry: takes all of it, and keeps the bytes.
-struct Collector {
-    address: String,
-    heard: Arc<Mutex<Vec<u8>>>,
-}
-
-impl Collector {
-    fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        let heard = Arc::new(Mutex::new(Vec::new()));
-        let keeper = heard.clone();
-        std::thread::spawn(move || {
-            for socket in listener.incoming().flatten() {
-                let keeper = keeper.clone();
-                std::thread::spawn(move || take_http(socket, &keeper));
-            }
-        });
-        Self { address, heard }
-    }
-}
-
-/// Answers each request of a connection with 200.
-fn take_http(mut socket: TcpStream, keeper: &Mutex<Vec<u8>>) {
-    let mut pending = Vec::new();
-    let mut buffer = [0; 16 * 1024];
-    while let Ok(length @ 1..) = socket.read(&mut buffer) {
-        keeper.lock().unwrap().extend_from_slice(&buffer[..length]);
-        pending.extend_from_slice(&buffer[..length]);
-        while let Some(head) = pending.windows(4).position(|window| window == b"\r\n\r\n") {
-            let text = String::from_utf8_lossy(&pending[..head]).to_lowercase();
-            let body = text
-                .lines()
-                .find_map(|line| line.strip_prefix("content-length:"))
-                .map_or(0, |length| length.trim().parse::<usize>().unwrap());
-            if pending.len() < head + 4 + body {
-                break;
-            }
-            pending.drain(..head + 4 + body);
-            if socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").is_err() {
-                return;
-            }
-        }
-    }
-}
+use crate::planted::Planted;
+use crate::raw::RawClient;
+use crate::server::{attempt_id, seconds};
 
 /// A caller who puts something unique into every field.
-struct Caller {
+pub(crate) struct Caller {
     planted: Planted,
-    client: IdempotencyServiceClient<Channel>,
+    pub(crate) client: IdempotencyServiceClient<Channel>,
     operator: OperatorServiceClient<Channel>,
     /// Everything that errors said.
-    errors: String,
-    paths: u64,
+    pub(crate) errors: String,
+    pub(crate) paths: u64,
 }
 
 impl Caller {
-    async fn connect(url: &str, planted: Planted) -> Self {
+    pub(crate) async fn connect(url: &str, planted: Planted) -> Self {
         let channel = Endpoint::from_shared(url.to_owned()).unwrap().connect().await.unwrap();
         Self {
             planted,
@@ -149,12 +38,12 @@ impl Caller {
         }
     }
 
-    fn key(&self, endpoint: &str) -> proto::Key {
+    pub(crate) fn key(&self, endpoint: &str) -> proto::Key {
         let idempotency_key = self.planted.plant("an idempotency key");
         proto::Key { tenant: "shop".into(), endpoint: endpoint.into(), idempotency_key }
     }
 
-    fn begin_of(&self, key: &proto::Key, attempt: u32) -> proto::BeginRequest {
+    pub(crate) fn begin_of(&self, key: &proto::Key, attempt: u32) -> proto::BeginRequest {
         proto::BeginRequest {
             key: Some(key.clone()),
             attempt_id: attempt_id(attempt),
@@ -164,7 +53,7 @@ impl Caller {
         }
     }
 
-    fn result(&self) -> proto::Result {
+    pub(crate) fn result(&self) -> proto::Result {
         let header = proto::Header {
             name: self.planted.plant("a header's name"),
             value: self.planted.plant("a header").into(),
@@ -179,7 +68,7 @@ impl Caller {
         }
     }
 
-    fn complete_of(&self, key: &proto::Key, attempt: u32, fence: i64) -> proto::CompleteRequest {
+    pub(crate) fn complete_of(&self, key: &proto::Key, attempt: u32, fence: i64) -> proto::CompleteRequest {
         proto::CompleteRequest {
             key: Some(key.clone()),
             fence,
@@ -189,7 +78,13 @@ impl Caller {
         }
     }
 
-    fn abort_of(&self, key: &proto::Key, attempt: u32, fence: i64, how: Disposition) -> proto::AbortRequest {
+    pub(crate) fn abort_of(
+        &self,
+        key: &proto::Key,
+        attempt: u32,
+        fence: i64,
+        how: Disposition,
+    ) -> proto::AbortRequest {
         proto::AbortRequest {
             key: Some(key.clone()),
             fence,
@@ -240,22 +135,38 @@ impl Caller {
     }
 
     /// One path that ends well.
-    fn goes<T>(&mut self, answer: Result<tonic::Response<T>, Status>) -> T {
+    pub(crate) fn goes<T>(&mut self, answer: Result<tonic::Response<T>, Status>) -> T {
         self.paths += 1;
         answer.unwrap_or_else(|status| panic!("{status:?}")).into_inner()
     }
 
     /// One path that ends in an error for this reason.
-    fn fails<T: std::fmt::Debug>(&mut self, reason: &str, answer: Result<tonic::Response<T>, Status>) {
+    pub(crate) fn fails<T: std::fmt::Debug>(
+        &mut self,
+        reason: &str,
+        answer: Result<tonic::Response<T>, Status>,
+    ) {
         self.paths += 1;
         let status = answer.expect_err(reason);
         let details = status.get_error_details();
         assert_eq!(details.error_info().map(|info| info.reason.as_str()), Some(reason), "{status:?}");
-        let raw = String::from_utf8_lossy(status.details());
+        self.keep(&status);
+    }
+
+    /// One path, however it ends.
+    pub(crate) fn ends<T>(&mut self, answer: Result<tonic::Response<T>, Status>) {
+        self.paths += 1;
+        if let Err(status) = answer {
+            self.keep(&status);
+        }
+    }
+
+    fn keep(&mut self, status: &Status) {
+        let (details, raw) = (status.get_error_details(), String::from_utf8_lossy(status.details()));
         let _ = writeln!(self.errors, "{status:?} {details:?} {raw} {:?}", status.metadata());
     }
 
-    async fn started(&mut self, request: proto::BeginRequest) -> i64 {
+    pub(crate) async fn started(&mut self, request: proto::BeginRequest) -> i64 {
         let request = self.with_header(request);
         let answer = self.client.begin(request).await;
         match self.goes(answer).decision {
@@ -275,7 +186,7 @@ impl Caller {
     }
 
     /// The paths of those who begin, and of whoever meets them.
-    async fn begin_paths(&mut self) {
+    pub(crate) async fn begin_paths(&mut self) {
         let key = self.key("rerun/any");
         let fence = self.started(self.begin_of(&key, 1)).await;
         self.begins(self.begin_of(&key, 1), "started").await;
@@ -344,7 +255,7 @@ impl Caller {
     }
 
     /// Arguments that are wrong, each with something unique in it.
-    async fn argument_paths(&mut self) {
+    pub(crate) async fn argument_paths(&mut self) {
         let key = self.key("rerun/any");
         let long = proto::Key { idempotency_key: self.too_long("a key that is too long"), ..key.clone() };
         let nameless =
@@ -419,7 +330,7 @@ impl Caller {
     }
 
     /// The paths of owners.
-    async fn owner_paths(&mut self) {
+    pub(crate) async fn owner_paths(&mut self) {
         let key = self.key("rerun/any");
         let fence = self.started(self.begin_of(&key, 1)).await;
         let answer = self.client.renew(Self::renew_of(&key, 1, fence)).await;
@@ -482,7 +393,7 @@ impl Caller {
     }
 
     /// The paths of operators.
-    async fn operator_paths(&mut self) {
+    pub(crate) async fn operator_paths(&mut self) {
         let (one, two, running) = (self.key("unknown/any"), self.key("unknown/any"), self.key("unknown/any"));
         let mut fences = Vec::new();
         for key in [&one, &two, &running] {
@@ -528,7 +439,7 @@ impl Caller {
     }
 
     /// What is no request, with something unique in it.
-    async fn transport_paths(&mut self, address: &str) {
+    pub(crate) async fn transport_paths(&mut self, address: &str) {
         const BEGIN: &str = "/semel.v1.IdempotencyService/Begin";
         let mut raw = RawClient::connect(address).await;
         let garbage = self.planted.plant("what is no message");
@@ -558,124 +469,4 @@ fn kind(decision: Option<&proto::begin_response::Decision>) -> &'static str {
         Some(Decision::Unresolved(_)) => "unresolved",
         None => "none",
     }
-}
-
-const POLICY: &str = r#"
-[[rule]]
-endpoint = "unknown/*"
-on_lost_lease = "mark_unknown"
-
-[[rule]]
-endpoint = "strict"
-fingerprint_required = true
-max_result_bytes = "10B"
-
-[[rule]]
-endpoint = "narrow"
-max_open_keys = 1
-
-[[rule]]
-endpoint = "slow"
-requests_per_second = 0.001
-"#;
-
-fn get(operations: &str, path: &str) -> String {
-    let mut socket = TcpStream::connect(operations).unwrap();
-    socket
-        .write_all(format!("GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n").as_bytes())
-        .unwrap();
-    let mut answer = Vec::new();
-    socket.read_to_end(&mut answer).unwrap();
-    String::from_utf8_lossy(&answer).into_owned()
-}
-
-/// A server at its most talkative, whose every file holds something unique that is secret.
-fn serve(directory: &Path, planted: &Planted, format: &str, collector: &Collector) -> Program {
-    let key = |planted: &Planted| {
-        // 32 bytes, of which 24 are planted.
-        let bytes = planted.plant("an encryption key") + "12345678";
-        STANDARD_NO_PAD.encode(bytes) + "="
-    };
-    let keys = format!("current = \"k\"\n[keys]\nk = \"{}\"\nold = \"{}\"\n", key(planted), key(planted));
-    std::fs::write(directory.join("keys.toml"), keys).unwrap();
-    std::fs::write(directory.join("hash"), planted.plant("the secret of key hashes")).unwrap();
-    std::fs::write(directory.join("policy.toml"), POLICY).unwrap();
-    let mut command = semel();
-    command
-        .current_dir(directory)
-        .env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{}", collector.address))
-        .env("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
-        .env("OTEL_METRIC_EXPORT_INTERVAL", "200")
-        .env("OTEL_BSP_SCHEDULE_DELAY", "200")
-        .env("SEMEL_SCYLLA_PASSWORD", planted.plant("a password"))
-        .args(["serve", "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0", "--log-level", "trace"])
-        .args(["--log-format", format, "--data-dir", "data", "--policy", "policy.toml"])
-        .args(["--key-hash-secret-file", "hash", "--encryption-key-file", "keys.toml"]);
-    Program::run(command)
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_secret_is_let_out_nowhere() {
-    let planted = Planted::default();
-    let mut paths = 0;
-    for format in ["human", "json"] {
-        let directory = tempfile::tempdir().unwrap();
-        let collector = Collector::start();
-        let server = serve(directory.path(), &planted, format, &collector);
-        let text = server.stdout.text();
-        let operations = text.lines().find_map(|line| line.strip_prefix("operations")).unwrap().trim();
-        let operations = operations.trim_start_matches("http://").split('/').next().unwrap().to_owned();
-        let grpc = server.url.trim_start_matches("http://").to_owned();
-        let mut caller = Caller::connect(&server.url, planted.clone()).await;
-        caller.begin_paths().await;
-        caller.argument_paths().await;
-        caller.owner_paths().await;
-        caller.operator_paths().await;
-        caller.transport_paths(&grpc).await;
-        // Files that are refused, with what must not be shown of them.
-        let bad = format!(
-            "current = \"{}\"\n[keys]\nk = \"{}\"\n{}",
-            planted.plant("a bad id"),
-            planted.plant("a bad key"),
-            planted.plant("bad TOML")
-        );
-        std::fs::write(directory.path().join("keys.toml"), bad).unwrap();
-        server.signal(nix::sys::signal::Signal::SIGHUP);
-        server.log.wait_for("is refused", 1);
-        caller.paths += 1;
-        let check = semel()
-            .current_dir(directory.path())
-            .args(["config", "check", "--encryption-key-file", "keys.toml"])
-            .output()
-            .unwrap();
-        assert_eq!(check.status.code(), Some(3));
-        let shown: String =
-            ["/metrics", "/debug", "/livez", "/readyz"].map(|path| get(&operations, path)).concat();
-        assert!(shown.contains("semel_decisions_total"), "there are metrics");
-        let (log, stdout) = (server.log.clone(), server.stdout.clone());
-        assert!(server.stop().success());
-        let (log, stdout) = (Heard::text(&log), Heard::text(&stdout));
-        for level in ["TRACE", "DEBUG", "INFO", "WARN", "ERROR"] {
-            assert!(log.contains(level), "nothing was logged at {level}");
-        }
-        let sent = collector.heard.lock().unwrap().clone();
-        let mut found = Vec::new();
-        for (name, output) in [
-            ("the log", log.as_bytes()),
-            ("standard output", stdout.as_bytes()),
-            ("the operations port", shown.as_bytes()),
-            ("an error", caller.errors.as_bytes()),
-            ("`semel config check`", errors(&check).as_bytes()),
-            ("what a collector was sent", &sent),
-        ] {
-            found.extend(planted.found_in(name, output));
-        }
-        assert!(found.is_empty(), "{} leaks:\n{}", found.len(), found.join("\n"));
-        paths += caller.paths;
-    }
-    support::count("canaries", planted.count());
-    support::count("canary_paths", paths);
-    // Had nothing been searched, nothing would have been found.
-    let control = planted.0.lock().unwrap()[0].1.clone();
-    assert_eq!(planted.found_in("a control", format!("{:?}", control.as_bytes()).as_bytes()).len(), 1);
 }
