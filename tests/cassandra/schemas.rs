@@ -53,7 +53,11 @@ pub(crate) fn a_schema_is_applied_once(cluster: &mut Cluster, runtime: &Runtime)
         assert_eq!((prepared.from, prepared.state.record_format), (0, FormatVersion::LATEST));
         schema::check(&other).await.expect("a server of this release opens it");
         let first = schema::prepare(&Settings { codec: Codec::NEXT, ..elsewhere(cluster) }, Some(&one)).await;
-        assert_eq!(first.expect("it is made").state.record_format, FormatVersion::NEXT, "nobody wrote another");
+        assert_eq!(
+            first.expect("it is made").state.record_format,
+            FormatVersion::NEXT,
+            "nobody wrote another"
+        );
 
         // It raises the format, once.
         let raised = schema::apply(&next, None).await.expect("it is raised");

@@ -6,6 +6,7 @@ import os
 import pathlib
 import re
 import signal
+import subprocess
 
 import kubernetes
 from kubernetes import Failed, Release, get, kubectl, must, wait_until
@@ -35,8 +36,10 @@ def run() -> dict[str, int]:
     lose_the_pod(release)
     replayed += sum(replays(access, number) for number in range(OPERATIONS))
     reloads(release, values, access)
+    restored(release, values)
+    again = sum(replays(access, number) for number in range(OPERATIONS))
     taken_away(release)
-    return {"kubernetes_replays_after_kills": replayed}
+    return {"kubernetes_replays_after_kills": replayed, "kubernetes_replays_after_a_restore": again}
 
 
 def volume() -> None:
@@ -135,6 +138,28 @@ def reloads(release: Release, values: list, access: list) -> None:
     wait_until("the server reads its new policy", told)
     if release.servers()[0]["metadata"]["uid"] != before:
         raise Failed("a change of the policy replaced the server")
+
+
+def restored(release: Release, values: list) -> None:
+    """As docs/OPERATIONS.md has it: a backup of the server that runs, which a pod makes a new store of."""
+    backup = kubernetes.SCRATCH / "semel.backup"
+    in_namespace = ("--namespace", release.namespace)
+    with backup.open("wb") as file:
+        subprocess.run(["kubectl", "exec", *in_namespace, f"{NAME}-0", "--", "semel", "backup", "--data-dir",
+                        "/var/lib/semel/data", "--to", "-"], stdout=file, check=True, timeout=kubernetes.AT_MOST_SECONDS)
+    kubectl("scale", *in_namespace, f"statefulset/{NAME}", "--replicas=0")
+    wait_until("no server runs", lambda: not release.servers())
+    text = (kubernetes.ROOT / "docs/OPERATIONS.md").read_text(encoding="utf-8")
+    manifest = next(block for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL) if "semel-restore" in block)
+    manifest = manifest.replace("registry.example/semel:0.1.0", "localhost/semel:test").replace(
+        "namespace: semel", f"namespace: {release.namespace}").replace("data-semel-0", f"data-{NAME}-0")
+    must("kubectl", "apply", "--filename", "-", stdin=None, input=manifest)
+    kubectl("wait", "pod/semel-restore", *in_namespace, "--for=condition=Ready", "--timeout=2m")
+    with backup.open("rb") as file:
+        must("kubectl", "attach", "--stdin", *in_namespace, "semel-restore", stdin=file)
+    wait_until("the pod has restored", lambda: get("pod", "semel-restore", *in_namespace)["status"]["phase"] == "Succeeded")
+    kubectl("delete", "pod", "semel-restore", *in_namespace)
+    release.put(*values, "--set", "persistence.directory=restored")
 
 
 def taken_away(release: Release) -> None:

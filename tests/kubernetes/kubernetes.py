@@ -79,8 +79,9 @@ class Release:
         return run("helm", verb, self.name, *arguments, "--namespace", self.namespace)
 
     def put(self, *arguments: str | pathlib.Path) -> str:
-        """Installs or upgrades, and waits for servers that are ready, all of them of the newest version."""
-        done = self.helm("upgrade", CHART, "--install", "--wait", "--timeout", "5m", *arguments)
+        """Installs or upgrades, and waits for servers that are ready, all of them of the newest version: by its own look
+        at them, and not by helm's."""
+        done = self.helm("upgrade", CHART, "--install", "--timeout", "5m", *arguments)
         if done.returncode:
             raise Failed(f"helm upgrade {arguments} ended with {done.returncode}:\n{done.stderr}{trouble()}")
         wait_until(f"every server of {self.name} is new and ready", self.is_rolled_out)

@@ -30,7 +30,7 @@
 {{- $config := deepCopy .Values.config -}}
 {{- $top := dict "listen" "0.0.0.0:7400" "ops_listen" "0.0.0.0:7401" "insecure" true -}}
 {{- $_ := set $top "store" (ternary "embedded" "scylla" (eq .Values.mode "embedded")) -}}
-{{- if eq .Values.mode "embedded" }}{{ $_ := set $top "data_dir" "/var/lib/semel" }}{{ end -}}
+{{- if eq .Values.mode "embedded" }}{{ $_ := set $top "data_dir" (printf "/var/lib/semel/%s" .Values.persistence.directory) }}{{ end -}}
 {{- if include "semel.hasPolicy" . }}{{ $_ := set $top "policy" (printf "/etc/semel/policy/%s" .Values.policy.key) }}{{ end -}}
 {{- with .Values.keyHashSecret }}{{ if .existingSecret }}{{ $_ := set $top "key_hash_secret_file" (printf "/etc/semel/key-hash/%s" .key) }}{{ end }}{{ end -}}
 {{- with .Values.encryption }}{{ if .existingSecret }}{{ $_ := set $top "encryption_key_file" (printf "/etc/semel/encryption/%s" .key) }}{{ end }}{{ end -}}
