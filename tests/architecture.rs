@@ -64,8 +64,11 @@ fn the_sources_keep_the_architecture() {
 const TREE: &[(&str, &str)] = &[
     (
         "lib.rs",
-        "pub mod clock; pub mod coordinator; pub mod domain; pub mod proto; pub mod server; pub mod storage;",
+        "pub mod cli; pub mod clock; pub mod coordinator; pub mod domain; pub mod proto; pub mod server; pub mod storage;",
     ),
+    ("cli.rs", "mod serve;"),
+    ("cli/serve.rs", "mod log_queue;"),
+    ("cli/serve/log_queue.rs", ""),
     ("domain.rs", "mod key; pub use key::Key;"),
     ("domain/key.rs", "use std::fmt; use super::Key as Same; pub struct Key;"),
     (

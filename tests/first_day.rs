@@ -37,7 +37,7 @@ fn whoever_follows_the_first_day_gets_what_it_says() {
             block.replace("7401", &operations).replace("localhost:7400", &format!("localhost:{grpc}"));
         let listen = format!("semel serve --listen 127.0.0.1:{grpc} --ops-listen 127.0.0.1:{operations}");
         let block = block.replace("semel serve", &listen);
-        script += &format!("{block}echo \"status $?\"; echo =====\n");
+        script = script + &block + "echo \"status $?\"; echo =====\n";
     }
     let mut bash = Command::new("bash");
     for (variable, _) in std::env::vars_os() {

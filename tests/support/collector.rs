@@ -64,7 +64,7 @@ impl Collector {
                 [("cert_file", certificate), ("key_file", key), ("client_ca_file", client_ca)]
             {
                 std::fs::write(at(setting), text).unwrap();
-                how += &format!("{setting}: '{}', ", at(setting));
+                how = how + setting + ": '" + &at(setting) + "', ";
             }
             how = format!(", tls: {{ {} }}", how.trim_end_matches(", "));
             "https"
