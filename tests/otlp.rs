@@ -114,10 +114,15 @@ fn a_duplicates_link_resolves_to_the_span_of_the_original() {
         duplicate.finish();
         assert!(server.stop().success(), "what is left is sent before it ends");
 
+        // They come in any order: the span of each call, the store's of the first, and their callers' own.
         let spans = collector.spans(|spans| {
-            let of_semel = spans.iter().filter(|span| span.service == service);
-            of_semel.filter(|span| !span.text("parentSpanId").is_empty()).count() >= 6
-                && spans.iter().any(|span| span.text("spanId") == third.1)
+            let of_semel: Vec<_> = spans.iter().filter(|span| span.service == service).cloned().collect();
+            let once = |decision: &&str| with_decision(&of_semel, decision).len() == 1;
+            let below =
+                |of: &Span| of_semel.iter().any(|span| span.text("parentSpanId") == of.text("spanId"));
+            ["started", "in_progress", "completed", "replayed"].iter().all(once)
+                && below(with_decision(&of_semel, "started")[0])
+                && [&first, &third].iter().all(|(_, id)| spans.iter().any(|span| span.text("spanId") == id))
         });
         let own: Vec<Span> = spans.iter().filter(|span| span.service == service).cloned().collect();
         let [started] = with_decision(&own, "started")[..] else { panic!("{own:#?}") };
