@@ -169,7 +169,7 @@ impl Audit {
     }
 
     /// An operator's call that is refused before its arguments are read.
-    pub(crate) fn refused(&self, refused: Refused<'_>) {
+    pub(crate) fn refused(&self, refused: &Refused<'_>) {
         self.write(Line {
             who: refused.who.unwrap_or(UNKNOWN).to_owned(),
             peer: refused.peer.map(|peer| peer.to_string()),

@@ -123,7 +123,7 @@ async fn live_another(server: &RunningServer) {
 async fn answers_that_do_not_fit_a_batchs_are_counted_as_refused() {
     let telemetry = telemetry();
     let limits = Limits { max_response_bytes: 2000, ..Limits::default() };
-    let server = Start { telemetry, limits, ..Start::default() }.serve().await;
+    let server = Start { limits, telemetry, ..Start::default() }.serve().await;
     let mut client = server.client().await;
     let names = ["a", "b", "c"];
     for name in names {

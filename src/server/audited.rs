@@ -156,7 +156,7 @@ impl Refusals {
                 Leave::Refused => return,
             }
         }
-        self.audit.refused(Refused {
+        self.audit.refused(&Refused {
             who: refused.who.as_deref(),
             peer: refused.peer,
             action: method.short_name(),

@@ -147,16 +147,16 @@ impl World {
         };
         let mut client = IdempotencyServiceClient::new(channel.clone());
         let answer = client.begin(with(authorization, message)).await.map(drop);
-        self.ends(begin, answer);
+        self.ends(begin, &answer);
         let message = proto::ForgetRecordRequest { key: Some(key), fence: 1, force: true };
         let mut operator = OperatorServiceClient::new(channel.clone());
         let answer = operator.forget_record(with(authorization, message)).await.map(drop);
-        self.ends(forget, answer);
+        self.ends(forget, &answer);
     }
 
-    fn ends(&mut self, reason: &str, answer: Result<(), Status>) {
+    fn ends(&mut self, reason: &str, answer: &Result<(), Status>) {
         self.paths += 1;
-        let said = match &answer {
+        let said = match answer {
             Ok(()) => String::new(),
             Err(status) => {
                 let details = status.get_error_details();

@@ -8,9 +8,12 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 /// How every text that is planted begins: whatever has none of it, in a form, has none of them.
 const BEGINNING: &str = "cnry00";
 
-/// Everything that was planted, and where.
+/// Where something was planted, and what.
+type Secret = (String, Vec<u8>);
+
+/// Everything that was planted.
 #[derive(Clone, Default)]
-pub(crate) struct Planted(Arc<Mutex<Vec<(String, Vec<u8>)>>>);
+pub(crate) struct Planted(Arc<Mutex<Vec<Secret>>>);
 
 impl Planted {
     /// A new text for `place`: 24 characters, so that its base64 does not depend on what comes after.

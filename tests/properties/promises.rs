@@ -123,7 +123,7 @@ impl Promises {
             match decision.learned {
                 Learned::Begin(BeginAnswer::Replayed(replayed)) => prop_assert_eq!(replayed, done),
                 Learned::Refused(Refusal::FingerprintMismatch { .. }) => {
-                    prop_assert!(begin.fingerprint.is_some())
+                    prop_assert!(begin.fingerprint.is_some());
                 }
                 other => {
                     prop_assert!(false, "instead of the acknowledged result a Begin was told {:?}", other);
