@@ -201,6 +201,15 @@ fn a_log_that_nobody_reads_stalls_no_call_and_what_is_lost_of_it_is_counted() {
         "{told:?}"
     );
 
+    // What still waits when a server is told to stop is written before it ends, as long as somebody reads.
+    let (mut server, unread) = serve();
+    let decisions = begin_many(&server, 0) + begin_many(&server, 1000);
+    server.signal(nix::sys::signal::Signal::SIGTERM);
+    let log = Heard::listen(unread);
+    assert!(server.wait().success());
+    log.wait_for("\"message\":\"stopped\"", 1);
+    assert_eq!(log.text().lines().filter(is_decision).count() as u64, decisions);
+
     // Nor does a server that is told to stop wait for a reader.
     let (server, _unread) = serve();
     let mut decisions = 0;
