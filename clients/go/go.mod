@@ -1,0 +1,3 @@
+module semel.dev/go
+
+go 1.25.0
