@@ -24,6 +24,7 @@ type seen struct {
 	fence                            int64
 	content                          []byte // as sent, a Begin without its wait
 	wait, deadline                   time.Duration
+	taken                            bool // the client was told that it took effect
 }
 
 func newLedger() ledger {
@@ -75,7 +76,8 @@ func (l *ledger) noteAttempt(call *seen, message keyed) {
 	}
 	call.content = content
 	for _, earlier := range l.calls {
-		resent := earlier.method == call.method && earlier.attemptID == call.attemptID
+		// A second word of an attempt whose first was taken is no copy: complete_handoff may say another.
+		resent := earlier.method == call.method && earlier.attemptID == call.attemptID && !(earlier.method == "Complete" && earlier.taken)
 		if resent && (call.method == "Begin" || call.method == "Abort" || call.method == "Complete") &&
 			!bytes.Equal(earlier.content, content) && !smaller(message) {
 			l.wrong("%s was sent again, and not as it was", call.method)
@@ -98,6 +100,15 @@ func (l *ledger) learn(call seen, body []byte) {
 	var response pb.BeginResponse
 	if proto.Unmarshal(content, &response) == nil && response.GetStarted() != nil {
 		l.grant(call.attemptID, response.GetStarted().GetFence())
+	}
+}
+
+// take notes that a client was told that its call took effect.
+func (l *ledger) take(call seen) {
+	for i, each := range l.calls {
+		if each.method == call.method && each.attemptID == call.attemptID && bytes.Equal(each.content, call.content) {
+			l.calls[i].taken = true
+		}
 	}
 }
 

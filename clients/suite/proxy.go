@@ -158,6 +158,9 @@ func (p *proxy) ServeHTTP(writer http.ResponseWriter, request *http.Request) {
 	}
 	p.mutex.Lock()
 	p.ledger.learn(seen, answer.body)
+	if what == "" && answer.trailers.Get("Grpc-Status") == "0" {
+		p.ledger.take(seen)
+	}
 	p.mutex.Unlock()
 	switch what {
 	case "drop":
