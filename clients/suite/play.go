@@ -214,6 +214,7 @@ func (p *play) opening(client string, command map[string]any) {
 func (p *play) noteKey(call string, command map[string]any) {
 	about := command
 	if handoff, ok := command["handoff"].(string); ok {
+		about = map[string]any{} // not into the command itself, which goes to the runner as it is
 		_ = json.Unmarshal([]byte(handoff), &about) // what is no handoff is about no key
 	}
 	endpoint, _ := about["endpoint"].(string)
