@@ -44,7 +44,7 @@ func (s *server) policyFile() string { return filepath.Join(s.directory, "policy
 // start starts it, and returns when it is ready.
 func (s *server) start() error {
 	arguments := []string{"serve", "--store", s.store, "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0",
-		"--log-level", "error", "--policy", s.policyFile()}
+		"--log-level", "error", "--policy", s.policyFile(), "--audit-log", filepath.Join(s.directory, "audit.jsonl")}
 	if s.store != "memory" {
 		arguments = append(arguments, "--data-dir", filepath.Join(s.directory, "data"))
 	}

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -35,7 +36,7 @@ func StartServer(ctx context.Context, more ...string) (*Server, error) {
 		return nil, err
 	}
 	server := &Server{directory: directory}
-	arguments := append([]string{"serve", "--store", "memory", "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0", "--log-level", "error"}, more...)
+	arguments := append([]string{"serve", "--store", "memory", "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0", "--log-level", "error", "--audit-log", filepath.Join(directory, "audit.jsonl")}, more...)
 	server.process = exec.Command(program, arguments...)
 	server.process.Dir = directory // where no semel.toml is
 	server.process.Stderr = os.Stderr

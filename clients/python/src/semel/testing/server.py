@@ -25,7 +25,7 @@ class Server:
         command = [program, "serve", "--store", "memory", "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0"]
         env = {name: value for name, value in os.environ.items() if not name.startswith("SEMEL_")}
         self._process = subprocess.Popen(
-            [*command, "--log-level", "error", *arguments],
+            [*command, "--log-level", "error", "--audit-log", f"{self._directory.name}/audit.jsonl", *arguments],
             cwd=self._directory.name,
             env=env,
             stdout=subprocess.PIPE,
