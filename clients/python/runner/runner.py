@@ -102,7 +102,15 @@ def error_told(error: BaseException) -> dict[str, Any]:
         told["retry_after_ms"] = round(error.retry_after * 1000)
     if isinstance(error.__cause__, semel.SemelError):
         told["cause"] = error.__cause__.kind
-    for name in ("attempt", "backing_off", "unresolved_reason", "detail", "may_have_taken_effect", "replayed", "failed"):
+    for name in (
+        "attempt",
+        "backing_off",
+        "unresolved_reason",
+        "detail",
+        "may_have_taken_effect",
+        "replayed",
+        "failed",
+    ):
         if hasattr(error, name):
             told[name] = getattr(error, name)
     if isinstance(error, errors._CarryingError):
@@ -177,7 +185,7 @@ class Runner:
     async def result(self, doing: Any) -> dict[str, Any]:
         try:
             return {"ok": await doing}
-        except BaseException as error:  # noqa: BLE001  whatever it is, it is told
+        except BaseException as error:
             return {"error": error_told(error)}
 
     async def once(
@@ -273,7 +281,8 @@ class Runner:
 
     async def batch_begin(self, _: str, client: str, endpoint: str, keys: list[str]) -> dict[str, Any]:
         requests = [
-            pb.BeginRequest(key=pb.Key(endpoint=endpoint, idempotency_key=key), attempt_id=str(uuid.uuid4())) for key in keys
+            pb.BeginRequest(key=pb.Key(endpoint=endpoint, idempotency_key=key), attempt_id=str(uuid.uuid4()))
+            for key in keys
         ]
         response = await self.clients[client].batch_begin(pb.BatchBeginRequest(requests=requests))
         items: list[dict[str, Any]] = []

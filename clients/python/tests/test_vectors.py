@@ -111,7 +111,9 @@ def test_handoff(case):
 
 @vectors("failure_payloads")
 def test_failure_payload(case):
-    result = pb.Result(outcome=2, content_type=case["content_type"], code=case["code"], payload=bytes.fromhex(case["payload_hex"]))
+    result = pb.Result(
+        outcome=2, content_type=case["content_type"], code=case["code"], payload=bytes.fromhex(case["payload_hex"])
+    )
     if case["failure"] is None:
         with pytest.raises(semel.UndecodableResultError):
             failure.read_failure(result)
@@ -121,7 +123,7 @@ def test_failure_payload(case):
 
 @vectors("failures")
 def test_failure(case):
-    (how, given), = case["ended"].items()
+    ((how, given),) = case["ended"].items()
     made = {
         "final": lambda: semel.Final(**given),
         "retryable": lambda: semel.Retryable(given["message"], given.get("retry_after_ms", 0) / 1000),
@@ -163,7 +165,7 @@ class OneAnswer:
     def __call__(self, _):
         return self
 
-    async def invoke(self, method, request, timeout, metadata):
+    async def invoke(self, method, request, *_):
         less = method == "Complete" and request.result.payload_omitted
         if method == self.case["call"] and "code" in self.case and not less:
             raise answer_of(self.case)

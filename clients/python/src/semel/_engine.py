@@ -7,8 +7,9 @@ import os
 import random
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from google.protobuf.message import Message
 from opentelemetry.trace import SpanKind, StatusCode
 
 from semel._telemetry import Telemetry
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from semel._transport import Transport
 
+R = TypeVar("R", bound=Message)
 _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 1.0
 _WITHDRAW_WITHIN = 2.0
@@ -94,11 +96,12 @@ class Engine:
         if self._transport:
             await self._transport.close()
 
-    async def plain(self, method: str, request: Any, wait: float = 0.0) -> Any:
-        """Send a plain method's call."""
+    async def plain(self, response: type[R], request: Message, wait: float = 0.0) -> R:
+        """Send a plain method's call: the one that this is the response of."""
         self.usable()
-        sent = Sent()
-        return await self.send(method, request, sent, wait=wait)
+        method = response.DESCRIPTOR.name.removesuffix("Response")
+        answer: R = await self.send(method, request, Sent(), wait=wait)
+        return answer
 
     async def send(
         self,
@@ -136,9 +139,7 @@ class Engine:
                     said = {"rpc.method": name, "rpc.response.status_code": sent.code}
                     self.telemetry.retries.add(sent.sends - 1, said)
 
-    async def _resend(
-        self, method: str, request: Any, sent: Sent, within: float, once: float, reports: bool
-    ) -> Any:
+    async def _resend(self, method: str, request: Any, sent: Sent, within: float, once: float, reports: bool) -> Any:
         deadline = time.monotonic() + within
         nothing_written = True
         while True:

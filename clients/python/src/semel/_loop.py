@@ -18,7 +18,7 @@ _pid = 0
 
 def background() -> asyncio.AbstractEventLoop:
     """Give the loop, which is started when it is first needed; a forked process gets one of its own."""
-    global _loop, _pid  # noqa: PLW0603
+    global _loop, _pid
     with _starting:
         if _loop is None or _pid != os.getpid():
             _loop, _pid = asyncio.new_event_loop(), os.getpid()

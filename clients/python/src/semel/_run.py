@@ -172,7 +172,13 @@ class Run:
                 started = decided.started
                 lease_ms = started.lease.ToMilliseconds()
                 self.handoff = Handoff(
-                    self.engine.tenant, self.endpoint, self.key, started.fence, started.attempt, begin.attempt_id, lease_ms
+                    self.engine.tenant,
+                    self.endpoint,
+                    self.key,
+                    started.fence,
+                    started.attempt,
+                    begin.attempt_id,
+                    lease_ms,
                 )
                 self.checkpoints = [Checkpoint(point.name, point.value) for point in started.checkpoints]
                 waited = started.waited.ToTimedelta().total_seconds()
@@ -238,20 +244,23 @@ class Run:
         if self.lease:
             self.lease.keep(lose)
 
-    async def settle(self, value: Any, error: BaseException | None, handed_off: bool) -> Outcome[Any]:
-        """Report how the work ended, and give or raise what its caller gets."""
+    async def settle(self, value: Any, error: BaseException | None, handed_off: bool) -> Outcome[Any] | None:
+        """Report how the work ended, and give or raise what its caller gets.
+
+        None: that is the work's own error. It is not raised here, for an exit of the work would end the loop.
+        """
         try:
             return await self._settle(value, error, handed_off)
         finally:
             if self.lease:
                 self.lease.stop()
 
-    async def _settle(self, value: Any, error: BaseException | None, handed_off: bool) -> Outcome[Any]:
+    async def _settle(self, value: Any, error: BaseException | None, handed_off: bool) -> Outcome[Any] | None:
         handoff, lost = self.handoff, self.lease.lost if self.lease else None
         if not self.protected or handed_off:
             self._result = "handed_off" if handed_off else ""
             if error:
-                raise error
+                return None
             return Outcome(value, False, handed_off, self.protected, handoff.fence, handoff.attempt)
         if lost and lost.refused:
             self._result = "lost"
@@ -268,8 +277,7 @@ class Run:
         if lost:
             self._result = "lost"
             raise _carry(lost, value, error)
-        assert error is not None  # a report without a result is that of an error  # noqa: S101
-        raise error
+        return None
 
     async def complete(self, report: Report, value: Any) -> None:
         """Report a result, and as much of it as is taken. Raises what the caller gets instead of the value."""
@@ -381,7 +389,7 @@ def encoded(codec: Codec, value: Any) -> Report:
     result = pb.Result(outcome=pb.Result.OUTCOME_SUCCESS, content_type=codec.content_type)
     try:
         result.payload = codec.encode(value)
-    except Exception as error:  # noqa: BLE001  whatever a codec raises, the work is done
+    except Exception as error:
         result.payload_omitted = True
         return Report(result=result, omitted=error)
     return Report(result=result)

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import functools
 import time
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from semel._engine import Engine
 from semel._run import OnceOptions, Outcome, Run, encoded
@@ -28,7 +28,9 @@ T = TypeVar("T")
 class AsyncClient:
     """Calls a semel server from asyncio. It belongs to the event loop in which it is first used."""
 
-    def __init__(self, options: Options | None = None, *, transport: Callable[[Options], Transport] | None = None) -> None:
+    def __init__(
+        self, options: Options | None = None, *, transport: Callable[[Options], Transport] | None = None
+    ) -> None:
         self._engine = Engine(options or Options(), transport or GrpcTransport)
 
     async def __aenter__(self) -> Self:
@@ -58,7 +60,7 @@ class AsyncClient:
         async with self._observed(run):
             run.check()
             if not await run.acquire(run.begin_request(request)):
-                assert run.replayed is not None  # acquire says that it is there  # noqa: S101
+                assert run.replayed is not None  # acquire says that it is there
                 return run.replayed
             return await self._own(run, work)
 
@@ -131,58 +133,61 @@ class AsyncClient:
         run.keep(lose)
         value, error = await _ended(task)
         settling = asyncio.ensure_future(run.settle(value, error, attempt.handed_off))
-        return await _whatever_the_caller_does(settling)
+        outcome = await _whatever_the_caller_does(settling)
+        if outcome is None and error is not None:
+            raise error
+        return cast("Outcome[T]", outcome)  # without an error there is an outcome
 
     async def begin(self, request: pb.BeginRequest) -> pb.BeginResponse:
         """Reserve a key, or tell what became of it. Make an attempt_id for each attempt."""
         wait = max(request.wait.ToTimedelta().total_seconds(), 0.0)
-        return await self._engine.plain("Begin", self._keyed(request), wait)
+        return await self._engine.plain(pb.BeginResponse, self._keyed(request), wait)
 
     async def complete(self, request: pb.CompleteRequest) -> pb.CompleteResponse:
         """Record the result of the attempt that holds the fence."""
-        return await self._engine.plain("Complete", self._keyed(request))
+        return await self._engine.plain(pb.CompleteResponse, self._keyed(request))
 
     async def abort(self, request: pb.AbortRequest) -> pb.AbortResponse:
         """Give the key up without a result."""
-        return await self._engine.plain("Abort", self._keyed(request))
+        return await self._engine.plain(pb.AbortResponse, self._keyed(request))
 
     async def lookup(self, request: pb.LookupRequest) -> pb.LookupResponse:
         """Tell what is known of a key, and change nothing."""
-        return await self._engine.plain("Lookup", self._keyed(request))
+        return await self._engine.plain(pb.LookupResponse, self._keyed(request))
 
     async def renew(self, request: pb.RenewRequest) -> pb.RenewResponse:
         """Extend the owner's lease."""
-        return await self._engine.plain("Renew", self._keyed(request))
+        return await self._engine.plain(pb.RenewResponse, self._keyed(request))
 
     async def save_checkpoint(self, request: pb.SaveCheckpointRequest) -> pb.SaveCheckpointResponse:
         """Save a recovery point under the owner's fence."""
-        return await self._engine.plain("SaveCheckpoint", self._keyed(request))
+        return await self._engine.plain(pb.SaveCheckpointResponse, self._keyed(request))
 
     async def batch_begin(self, request: pb.BatchBeginRequest) -> pb.BatchBeginResponse:
         """Begin up to 1,000 keys; each item stands alone."""
         items = [self._keyed(item) for item in request.requests]
-        return await self._engine.plain("BatchBegin", pb.BatchBeginRequest(requests=items))
+        return await self._engine.plain(pb.BatchBeginResponse, pb.BatchBeginRequest(requests=items))
 
     async def batch_complete(self, request: pb.BatchCompleteRequest) -> pb.BatchCompleteResponse:
         """Complete up to 1,000 keys; each item stands alone."""
         items = [self._keyed(item) for item in request.requests]
-        return await self._engine.plain("BatchComplete", pb.BatchCompleteRequest(requests=items))
+        return await self._engine.plain(pb.BatchCompleteResponse, pb.BatchCompleteRequest(requests=items))
 
     async def list_records(self, request: pb.ListRecordsRequest) -> pb.ListRecordsResponse:
         """Page through a tenant's live records."""
-        return await self._engine.plain("ListRecords", self._tenanted(request))
+        return await self._engine.plain(pb.ListRecordsResponse, self._tenanted(request))
 
     async def resolve_record(self, request: pb.ResolveRecordRequest) -> pb.ResolveRecordResponse:
         """Settle a record whose outcome nobody knows."""
-        return await self._engine.plain("ResolveRecord", self._keyed(request))
+        return await self._engine.plain(pb.ResolveRecordResponse, self._keyed(request))
 
     async def forget_record(self, request: pb.ForgetRecordRequest) -> pb.ForgetRecordResponse:
         """Erase everything of a record but its fence."""
-        return await self._engine.plain("ForgetRecord", self._keyed(request))
+        return await self._engine.plain(pb.ForgetRecordResponse, self._keyed(request))
 
     async def get_policy(self, request: pb.GetPolicyRequest) -> pb.GetPolicyResponse:
         """Tell the policy in force for a tenant and an endpoint."""
-        return await self._engine.plain("GetPolicy", self._tenanted(request))
+        return await self._engine.plain(pb.GetPolicyResponse, self._tenanted(request))
 
     def _keyed(self, request: Any) -> Any:
         if request.key.tenant:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from semel._lease import key_of
 from semel.errors import LeaseLostError, refused
-from semel.failure import LostSignal
+from semel.failure import LeaseLostInWorkError
 from semel.keys import derived_key
 from semel.v1 import semel_pb2 as pb
 
@@ -69,7 +69,7 @@ class _Attempt:
     def check(self) -> None:
         """Raise where the key is lost: for works of many steps."""
         if self._lost is not None:
-            raise LostSignal(str(self._lost))
+            raise LeaseLostInWorkError(str(self._lost))
 
     def lose(self, lost: LeaseLostError) -> None:
         """Tell the work."""

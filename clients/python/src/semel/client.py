@@ -58,10 +58,13 @@ class Block(Generic[T]):
 class Client:
     """Calls a semel server. It is made once, shared by all threads, and closed at the end.
 
-    Calls and renewals of all clients of a process run in one background event loop; works run in their callers' threads.
+    Calls and renewals of all clients of a process run in one background event loop; works run in the threads of their
+    callers.
     """
 
-    def __init__(self, options: Options | None = None, *, transport: Callable[[Options], Transport] | None = None) -> None:
+    def __init__(
+        self, options: Options | None = None, *, transport: Callable[[Options], Transport] | None = None
+    ) -> None:
         self._client = AsyncClient(options, transport=transport)
         self._engine = self._client._engine
 
@@ -75,9 +78,7 @@ class Client:
         """Close the connections, when what is given back in the background is, two seconds at most."""
         wait_for(self._client.close())
 
-    def once(
-        self, endpoint: str, key: str, request: Any, work: Callable[[Attempt], T], **options: Any
-    ) -> Outcome[T]:
+    def once(self, endpoint: str, key: str, request: Any, work: Callable[[Attempt], T], **options: Any) -> Outcome[T]:
         """Run the work if nobody has for this endpoint and key; or return what whoever did returned.
 
         The options are those of OnceOptions. attempt.lost is set when the key is lost while the work runs. semel.errors
@@ -86,12 +87,12 @@ class Client:
         with self.attempt(endpoint, key, request, **options) as block:
             if block.started:
                 block.result = work(block.attempt)
-        assert block.outcome is not None  # the block has ended without an error  # noqa: S101
+        assert block.outcome is not None  # the block has ended without an error
         return block.outcome
 
     @contextlib.contextmanager
     def attempt(self, endpoint: str, key: str, request: Any, **options: Any) -> Iterator[Block[Any]]:
-        """Give a block in which the work is done, if block.started: set block.result; an error is told apart as ever."""
+        """Give a block that does the work if block.started, and sets block.result; an error is told apart as ever."""
         run = Run(self._engine, endpoint, key, OnceOptions(**options))
         with self._observed(run):
             run.check()
@@ -113,7 +114,7 @@ class Client:
 
         with resumed() as block:
             block.result = work(block.attempt)
-        assert block.outcome is not None  # the block has ended without an error  # noqa: S101
+        assert block.outcome is not None  # the block has ended without an error
         return block.outcome
 
     def complete_handoff(self, handoff: Handoff, value: Any, **options: Any) -> None:
@@ -173,6 +174,8 @@ class Client:
         finally:
             run.leave(token)
         block.outcome = wait_for(run.settle(block.result, error, attempt.handed_off))
+        if block.outcome is None and error is not None:
+            raise error
 
     def begin(self, request: pb.BeginRequest) -> pb.BeginResponse:
         """Reserve a key, or tell what became of it. Make an attempt_id for each attempt."""

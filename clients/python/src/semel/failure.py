@@ -88,7 +88,7 @@ def report_of(error: BaseException, on_unexpected: Meaning, classify: Any = None
 
 def ended_midway(error: BaseException) -> bool:
     """Say whether the error is a timeout or a cancellation: what was under way may have happened."""
-    midway = (TimeoutError, asyncio.CancelledError, concurrent.futures.CancelledError, LostSignal)
+    midway = (TimeoutError, asyncio.CancelledError, concurrent.futures.CancelledError, LeaseLostInWorkError)
     if isinstance(error, midway) or not isinstance(error, Exception):
         return True
     code = getattr(error, "code", None)
@@ -96,7 +96,7 @@ def ended_midway(error: BaseException) -> bool:
     return name in ("DEADLINE_EXCEEDED", "CANCELLED")
 
 
-class LostSignal(LeaseLostError):
+class LeaseLostInWorkError(LeaseLostError):
     """Raised by attempt.check() within a work whose key is lost."""
 
 

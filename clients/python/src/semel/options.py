@@ -103,7 +103,7 @@ class Token:
             self._read = time.monotonic()
             try:
                 self._token = _read_token(self._file)
-            except Exception:  # noqa: BLE001
+            except Exception:
                 return self._token
         return self._token
 

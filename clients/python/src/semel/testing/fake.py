@@ -43,10 +43,19 @@ class Decision:
     def replayed(value: Any = None, *, failure: Failure | None = None, result: pb.Result | None = None) -> Decision:
         """Replay a value as JSON, a final failure, or any result."""
         if failure:
-            members = {"type": failure.type, "message": failure.message, "code": failure.code, "details": failure.details}
+            members = {
+                "type": failure.type,
+                "message": failure.message,
+                "code": failure.code,
+                "details": failure.details,
+            }
             payload = json.dumps(members).encode()
-            result = pb.Result(outcome=2, code=failure.code, content_type=FAILURE_TYPE, payload=payload)
-        result = result or pb.Result(outcome=1, content_type="application/json", payload=json.dumps(value).encode())
+            result = pb.Result(
+                outcome=pb.Result.OUTCOME_FAILURE, code=failure.code, content_type=FAILURE_TYPE, payload=payload
+            )
+        result = result or pb.Result(
+            outcome=pb.Result.OUTCOME_SUCCESS, content_type="application/json", payload=json.dumps(value).encode()
+        )
         return Decision(pb.BeginResponse(replayed=pb.Replayed(result=result, fence=1, attempt=1)))
 
     @staticmethod
@@ -59,7 +68,7 @@ class Decision:
     @staticmethod
     def unresolved(reason: str = "REASON_OUTCOME_UNKNOWN", detail: str = "") -> Decision:
         """Say that nobody knows, or that the attempts are used up."""
-        unresolved = pb.Unresolved(reason=pb.Unresolved.Reason.Value(reason), detail=detail, attempt=1)
+        unresolved = pb.Unresolved(reason=reason, detail=detail, attempt=1)
         return Decision(pb.BeginResponse(unresolved=unresolved))
 
     @staticmethod
@@ -96,6 +105,7 @@ class Fake:
         self._fences = 0
 
     def __call__(self, _: Options) -> Fake:
+        """Be the transport of a client."""
         return self
 
     def script(self, endpoint: str, key: str, *decisions: Decision) -> None:
@@ -109,7 +119,7 @@ class Fake:
     async def close(self) -> None:
         """Nothing is held."""
 
-    async def invoke(self, method: str, request: Any, timeout: float, metadata: list[tuple[str, str]]) -> Any:  # noqa: ARG002, ASYNC109
+    async def invoke(self, method: str, request: Any, *_: Any) -> Any:
         """Answer one call."""
         place = (request.key.endpoint, request.key.idempotency_key)
         self._calls.append(Call(method, *place))

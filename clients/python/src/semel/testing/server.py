@@ -52,7 +52,7 @@ class Server:
         deadline = time.monotonic() + within
         while True:
             try:
-                with urllib.request.urlopen(f"{operations}/readyz", timeout=within):  # noqa: S310  http on loopback
+                with urllib.request.urlopen(f"{operations}/readyz", timeout=within):
                     return
             except urllib.error.URLError:
                 if time.monotonic() > deadline:
