@@ -4,7 +4,7 @@
 //	…
 //	outcome, err := semel.Once(ctx, client, "payments/Charge", "order-42", semel.JSON(order),
 //		func(ctx context.Context, attempt *semel.Attempt) (Receipt, error) {
-//			return provider.Charge(ctx, order, attempt.DerivedKey("charge"))
+//			return provider.Charge(ctx, order, attempt.Fence())
 //		})
 //
 // Once asks a semel server whether the key has run. If not, it runs the work, renews its lease meanwhile, and stores what

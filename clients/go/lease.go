@@ -110,7 +110,7 @@ func (l *lease) renew(ctx context.Context) error {
 	return nil
 }
 
-// stop ends renewals, and tells whether ownership was lost before.
+// stop ends renewals.
 func (l *lease) stop() {
 	l.mutex.Lock()
 	defer l.mutex.Unlock()

@@ -57,7 +57,7 @@ func Resume[T any](
 	var outcome Outcome[T]
 	run := &run{client: client, settings: client.settings(options), endpoint: handoff.Endpoint, key: handoff.Key}
 	err := run.observed(ctx, func(ctx context.Context) error {
-		return run.resume(ctx, handoff, &outcome.Value, untyped(work))
+		return run.resume(ctx, handoff, untyped(work))
 	})
 	fill(run, &outcome)
 	return outcome, err
@@ -268,7 +268,7 @@ func attemptOf(client *Client, handoff Handoff) *Attempt {
 	}
 }
 
-func (r *run) resume(ctx context.Context, handoff Handoff, _ any, work work) error {
+func (r *run) resume(ctx context.Context, handoff Handoff, work work) error {
 	if err := r.check(ctx); err != nil {
 		return err
 	}
