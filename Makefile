@@ -9,7 +9,7 @@ NODES ?= 3
 PARTS := $(sort $(notdir $(wildcard tools/parts/*)))
 DATA_DIR ?= ./data
 
-.PHONY: help run test test-cassandra test-kubernetes image bench-cassandra quick check verify verify-help fmt clean-data cassandra cassandra-stop
+.PHONY: help run test test-cassandra test-kubernetes image bench-cassandra quick check generate verify verify-help fmt clean-data cassandra cassandra-stop
 
 help: ## Lists these commands.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -38,6 +38,10 @@ quick: ## The inner loop: formatting, clippy, and every test that is not slow.
 
 check: ## Formatting, linters, licences, the contract's rules, links.
 	@tools/check
+
+generate: ## Writes the generated code of the clients from the contract.
+	@tools/install
+	@tools/generate
 
 verify: ## The full form of one part: make verify PART=core.
 	@case ' $(PARTS) ' in \
