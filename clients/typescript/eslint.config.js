@@ -10,6 +10,11 @@ export default tseslint.config(
     languageOptions: { parserOptions: { project: './tsconfig.json', tsconfigRootDir: import.meta.dirname } },
     linterOptions: { reportUnusedDisableDirectives: 'error' },
     rules: {
+      // What `test` of node:test returns is the runner's to wait for.
+      '@typescript-eslint/no-floating-promises': [
+        'error',
+        { allowForKnownSafeCalls: [{ from: 'package', package: 'node:test', name: ['test', 'describe', 'it'] }] },
+      ],
       // A name in brackets is how an index signature is read (noPropertyAccessFromIndexSignature).
       '@typescript-eslint/dot-notation': 'off',
     },

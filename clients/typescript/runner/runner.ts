@@ -69,6 +69,7 @@ const FIELDS: Record<string, readonly string[]> = {
 };
 
 const clients = new Map<string, Client>();
+const fakes = new Map<string, FakeClient>();
 const callers = new Map<string, AbortController>();
 const batched = new Map<string, { attemptId: string; fence: bigint }>();
 
@@ -90,7 +91,7 @@ function clientOf({ client }: Command): Client {
   return found;
 }
 
-function open({ address, options = {}, fake }: Command): Client {
+function open({ client: name, address, options = {}, fake }: Command): Client {
   const given: ClientOptions = {
     address,
     tenant: options.tenant,
@@ -103,6 +104,7 @@ function open({ address, options = {}, fake }: Command): Client {
     return new Client(given);
   }
   const client = new FakeClient(given);
+  fakes.set(name, client);
   for (const { endpoint, key, decisions } of fake) {
     client.script(endpoint, key, ...decisions.map(decisionOf));
   }
@@ -130,7 +132,7 @@ function requestOf(fields: RequestFields | null | undefined): unknown {
 function optionsOf(call: string, fields: OptionFields = {}): OnceOptions<unknown> {
   const cancelling = new AbortController();
   callers.set(call, cancelling);
-  const codecs: Record<string, Codec<unknown> | undefined> = { bytes: bytesCodec as Codec<unknown>, text: textCodec };
+  const codecs: Record<string, Codec<unknown> | undefined> = { bytes: bytesCodec, text: textCodec };
   return {
     waitMs: fields.wait_ms,
     leaseMs: fields.lease_ms,
@@ -236,7 +238,7 @@ async function carryOut(command: Command): Promise<void> {
       openGate(command.gate);
       break;
     case 'recorded':
-      say({ event: 'recorded', client: name, calls: (clientOf(command) as FakeClient).calls() });
+      say({ event: 'recorded', client: name, calls: fakes.get(name)?.calls() });
       break;
   }
 }

@@ -29,7 +29,16 @@ export function canonicalJson(json: string | Uint8Array, ignore: readonly string
   }
   checkTokens(text);
   removeMembers(document, ignore);
-  return canonicalize(document) as string;
+  return canonicalText(document);
+}
+
+/** Writes a value of JSON by RFC 8785. */
+export function canonicalText(value: unknown): string {
+  const text = canonicalize(value);
+  if (text === undefined) {
+    throw notJson();
+  }
+  return text;
 }
 
 function notJson() {

@@ -1,7 +1,6 @@
 import { inspect } from 'node:util';
 
-import canonicalize from 'canonicalize';
-
+import { canonicalText } from './canonical.js';
 import { refused } from './errors.js';
 
 const VERSION = 1;
@@ -33,7 +32,7 @@ export class Handoff {
   /** The form that every language reads. */
   serialize(): string {
     const { attempt, attemptId, endpoint, fence, key, leaseMs, tenant } = this.#parts;
-    return canonicalize({ attempt, attempt_id: attemptId, endpoint, fence, key, lease_ms: leaseMs, tenant, v: VERSION }) as string;
+    return canonicalText({ attempt, attempt_id: attemptId, endpoint, fence, key, lease_ms: leaseMs, tenant, v: VERSION });
   }
 
   /**

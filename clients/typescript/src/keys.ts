@@ -50,7 +50,7 @@ function isCardNumber(number: string): boolean {
     return false;
   }
   let sum = 0;
-  for (const [place, digit] of [...number].reverse().entries()) {
+  for (const [place, digit] of Array.from(number).reverse().entries()) {
     const doubled = Number(digit) * (1 + (place % 2));
     sum += doubled > 9 ? doubled - 9 : doubled;
   }

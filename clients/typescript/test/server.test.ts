@@ -7,7 +7,7 @@ import { test } from 'node:test';
 
 import { Server, ServerCredentials } from '@grpc/grpc-js';
 
-import { State } from '../src/gen/semel/v1/semel_pb.js';
+import { AbortRequest_Disposition as Disposition, Result_Outcome as ResultOutcome, State } from '../src/gen/semel/v1/semel_pb.js';
 import { Client, NotAllowedError } from '../src/index.js';
 import { TestServer } from '../src/testing/index.js';
 import { usual } from './support.js';
@@ -28,7 +28,7 @@ test('a real server: what ran once is replayed, and every plain method is answer
   const owner = { key, attemptId, fence: decision.value.fence };
   await client.renew(owner);
   await client.saveCheckpoint({ ...owner, name: 'n', value: Buffer.from('v') });
-  await client.complete({ ...owner, result: { outcome: 1, payload: Buffer.from('1') } });
+  await client.complete({ ...owner, result: { outcome: ResultOutcome.SUCCESS, payload: Buffer.from('1') } });
   assert.equal((await client.lookup({ key })).record?.state, State.COMPLETED);
   await client.forgetRecord({ key, fence: owner.fence });
   await assert.rejects(client.lookup({ key }), { kind: 'NotFound' });
@@ -39,7 +39,7 @@ test('a real server: what ran once is replayed, and every plain method is answer
   await assert.rejects(client.resolveRecord({ key, fence: owner.fence, resolution: { case: 'release', value: true } }), {
     kind: 'LeaseLost',
   });
-  await assert.rejects(client.abort({ ...owner, disposition: 1 }), { kind: 'LeaseLost' });
+  await assert.rejects(client.abort({ ...owner, disposition: Disposition.RELEASE }), { kind: 'LeaseLost' });
   await assert.rejects(client.batchComplete({ requests: Array.from({ length: 1_001 }, () => ({})) }), { reason: 'BATCH_TOO_LARGE' });
 });
 

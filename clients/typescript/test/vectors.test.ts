@@ -46,6 +46,7 @@ interface Named {
 }
 
 /** Plays each case of a file, and counts them. */
+// eslint-disable-next-line @typescript-eslint/no-unnecessary-type-parameters -- it types the cases for `play`, and them alone
 function each<Case extends Named>(file: string, play: (one: Case) => void | Promise<void>): void {
   test(file, async (context) => {
     const cases = vectors<Case>(file);

@@ -22,7 +22,6 @@ import {
   type CompleteResponse,
   type Key,
   type LookupRequest,
-  type LookupResponse,
   type RenewRequest,
   type RenewResponse,
   type Result,
@@ -318,9 +317,7 @@ export class FakeServer implements Transport {
     };
     const { fence, attempt, fingerprint, checkpoints } = held;
     const record = { key, state: states[held.state], fence, attempt, fingerprint, checkpoints };
-    return { record: held.result === undefined ? record : { ...record, result: held.result } } satisfies Partial<
-      MessageInitShape<typeof IdempotencyService.method.lookup.output>
-    > as LookupResponse;
+    return { record: held.result === undefined ? record : { ...record, result: held.result } };
   }
 }
 
