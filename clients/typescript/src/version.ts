@@ -1,0 +1,2 @@
+/** The version of this library, and of the server released with it. */
+export const VERSION = '0.1.0';
