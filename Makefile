@@ -9,7 +9,7 @@ NODES ?= 3
 PARTS := $(sort $(notdir $(wildcard tools/parts/*)))
 DATA_DIR ?= ./data
 
-.PHONY: help run test test-cassandra test-kubernetes image bench-cassandra quick check generate verify verify-help fmt clean-data cassandra cassandra-stop
+.PHONY: help run test test-cassandra test-kubernetes image bench-cassandra quick check generate verify verify-help simulate fmt clean-data cassandra cassandra-stop
 
 help: ## Lists these commands.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -48,6 +48,10 @@ verify: ## The full form of one part: make verify PART=core.
 	  *' $(or $(PART),-) '*) tools/prove full '$(PART)';; \
 	  *) echo "make verify: PART is '$(PART)'; it must be one of: $(PARTS)" >&2; exit 2;; \
 	esac
+
+simulate: ## Simulated histories, from one seed on: make simulate SEEDS=20000 FIRST=0.
+	@SEMEL_SEEDS='$(or $(SEEDS),300)' SEMEL_FIRST_SEED='$(or $(FIRST),0)' \
+	  cargo test --locked --test simulation every_history -- --nocapture
 
 verify-help: ## What the full form of each part does, and the variables that scale it.
 	@for part in $(PARTS); do tools/parts/$$part help; done
