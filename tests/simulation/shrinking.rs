@@ -59,8 +59,7 @@ fn leave_out_items(best: &mut Plan, still_breaks: &dyn Fn(&Plan) -> bool) {
 fn leave_out_moves(best: &mut Plan, still_breaks: &dyn Fn(&Plan) -> bool) {
     for item in 0..best.items.len() {
         let mut step = 0;
-        loop {
-            let What::Operation(operation) = &best.items[item].what else { break };
+        while let What::Operation(operation) = &best.items[item].what {
             if step == operation.moves.len() {
                 break;
             }
@@ -82,7 +81,7 @@ fn calm_down(best: &mut Plan, still_breaks: &dyn Fn(&Plan) -> bool) {
     for call in 0.. {
         let Some(tries) = sends(&mut best.clone()).get(call).map(|sends| sends.len()) else { return };
         let one = |plan: &mut Plan| {
-            let sends = &mut sends(plan)[call];
+            let sends = sends(plan).swap_remove(call);
             sends.truncate(1);
             sends[0] = Send::plain(sends[0].server);
         };

@@ -48,9 +48,9 @@ pub(super) fn leave_every_key_usable(held: &Held<'_>, key: usize) -> Verdict {
     for (called, delivery) in held.chronicle.on(key).filter(|(called, _)| called.first_sent >= quiet) {
         match (&called.call, &delivery.answer) {
             (Call::Lookup, Some(Answer::Kept(kept))) => looked.push(kept),
-            // It expired on one server's clock, and not yet on another's: its own check has that.
-            (Call::Lookup, Some(Answer::Failed(CallError::Refused(Refusal::KeyNotFound)))) => {}
-            (
+            // Not found: it expired on one server's clock, and not yet on another's. Its own check has that.
+            (Call::Lookup, Some(Answer::Failed(CallError::Refused(Refusal::KeyNotFound))))
+            | (
                 Call::Begin { .. },
                 Some(Answer::Begun(
                     BeginAnswer::Started(_) | BeginAnswer::Replayed(_) | BeginAnswer::Unresolved(_),

@@ -23,10 +23,9 @@ fn is_stored(held: &Held<'_>, key: usize, done: &Completed) -> bool {
 pub(super) fn are_what_was_completed(held: &Held<'_>, key: usize) -> Verdict {
     for (called, delivery) in held.chronicle.on(key) {
         let how = || format!("{} at {:?} was told {:?}", called.name, delivery.ended, delivery.answer);
-        let done = match &delivery.answer {
-            Some(Answer::Completed(done)) => done,
-            Some(Answer::Begun(BeginAnswer::Replayed(done), _)) => done,
-            _ => continue,
+        let Some(Answer::Completed(done) | Answer::Begun(BeginAnswer::Replayed(done), _)) = &delivery.answer
+        else {
+            continue;
         };
         if !is_stored(held, key, done) {
             return broken("what is acknowledged or replayed is stored", how());
