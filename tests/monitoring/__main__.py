@@ -114,8 +114,9 @@ def prove(program: pathlib.Path, directory: pathlib.Path) -> None:
             for server in (slow, failing):
                 running.enter_context(server.load(*load, "--rate", "10"))
             repeated = ("--tenant", "repeater", "--duplicates")
-            with shop.load(*load, *repeated, "0", "--rate", "20"):
-                usual = 'sum(semel_decisions_total{job="shop",tenant="repeater",decision="completed"}) > 100'
+            # So many that it stays the usual rate for longer than the spike takes to be one.
+            with shop.load(*load, *repeated, "0", "--rate", "100"):
+                usual = 'sum(semel_decisions_total{job="shop",tenant="repeater",decision="completed"}) > 1000'
                 wait_until("there is a usual rate of duplicates", lambda: bool(prometheus.query(usual)))
             running.enter_context(shop.load(*load, *repeated, "0.9", "--concurrent", "0", "--rate", "20"))
             drive(prometheus, shop)
