@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/gowebpki/jcs"
-	pb "semel.dev/go/semelv1"
 )
 
 // A Handoff is an attempt on its way to another process. It holds the idempotency key: keep it where keys are kept.
@@ -70,7 +69,3 @@ func (h Handoff) String() string {
 
 // GoString says no more.
 func (h Handoff) GoString() string { return h.String() }
-
-func (h Handoff) key() *pb.Key {
-	return &pb.Key{Tenant: h.Tenant, Endpoint: h.Endpoint, IdempotencyKey: string(h.Key)}
-}
