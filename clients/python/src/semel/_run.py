@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import datetime
 import time
@@ -43,7 +44,7 @@ from semel.request import Request
 from semel.v1 import semel_pb2 as pb
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from opentelemetry.trace import Span
 
@@ -356,7 +357,22 @@ class Run:
         at = replayed.completed_at.ToDatetime(datetime.UTC)
         self.replayed = Outcome(value, True, False, True, replayed.fence, replayed.attempt, at)
 
-    def tell(self, span: Span, began: float, error: BaseException | None) -> None:
+    @contextlib.contextmanager
+    def observed(self) -> Iterator[None]:
+        """Have a span and the metrics of what runs within; nothing in it waits, so asyncio takes it as it is."""
+        began, error = time.monotonic(), None
+        with self.engine.telemetry.tracer.start_as_current_span(
+            "semel.once", record_exception=False, set_status_on_exception=False
+        ) as span:
+            try:
+                yield
+            except BaseException as raised:
+                error = raised
+                raise
+            finally:
+                self._tell(span, began, error)
+
+    def _tell(self, span: Span, began: float, error: BaseException | None) -> None:
         """Say what it came to."""
         if not self._decision:
             words = (word for kind, word in _DECISIONS if isinstance(error, kind))

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
-import time
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from semel._engine import Engine
@@ -16,7 +14,7 @@ from semel.options import Options
 from semel.v1 import semel_pb2 as pb
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import Awaitable, Callable
 
     from semel._transport import Transport
     from semel.errors import LeaseLostError
@@ -57,7 +55,7 @@ class AsyncClient:
         it returns all the same is reported. semel.errors says what is raised.
         """
         run = Run(self._engine, endpoint, key, OnceOptions(**options))
-        async with self._observed(run):
+        with run.observed():
             run.check()
             if not await run.acquire(run.begin_request(request)):
                 assert run.replayed is not None  # acquire says that it is there
@@ -69,7 +67,7 @@ class AsyncClient:
     ) -> Outcome[T]:
         """Go on with an attempt that another process handed off."""
         run = Run(self._engine, handoff.endpoint, handoff.key, OnceOptions(**options))
-        async with self._observed(run):
+        with run.observed():
             run.check()
             await run.resume(handoff)
             return await self._own(run, work)
@@ -96,20 +94,6 @@ class AsyncClient:
             return call
 
         return decorate
-
-    @contextlib.asynccontextmanager
-    async def _observed(self, run: Run) -> AsyncIterator[None]:
-        began, error = time.monotonic(), None
-        with run.engine.telemetry.tracer.start_as_current_span(
-            "semel.once", record_exception=False, set_status_on_exception=False
-        ) as span:
-            try:
-                yield
-            except BaseException as raised:
-                error = raised
-                raise
-            finally:
-                run.tell(span, began, error)
 
     async def _own(self, run: Run, work: Callable[[AsyncAttempt], Awaitable[T]]) -> Outcome[T]:
         attempt = AsyncAttempt(run.handoff, run.checkpoints)

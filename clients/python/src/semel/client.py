@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import time
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from semel._loop import wait_for
@@ -94,7 +93,7 @@ class Client:
     def attempt(self, endpoint: str, key: str, request: Any, **options: Any) -> Iterator[Block[Any]]:
         """Give a block that does the work if block.started, and sets block.result; an error is told apart as ever."""
         run = Run(self._engine, endpoint, key, OnceOptions(**options))
-        with self._observed(run):
+        with run.observed():
             run.check()
             if not wait_for(run.acquire(run.begin_request(request))):
                 yield Block(None, run.replayed)
@@ -107,7 +106,7 @@ class Client:
 
         @contextlib.contextmanager
         def resumed() -> Iterator[Block[T]]:
-            with self._observed(run):
+            with run.observed():
                 run.check()
                 wait_for(run.resume(handoff))
                 yield from self._own(run)
@@ -139,20 +138,6 @@ class Client:
             return call
 
         return decorate
-
-    @contextlib.contextmanager
-    def _observed(self, run: Run) -> Iterator[None]:
-        began, error = time.monotonic(), None
-        with run.engine.telemetry.tracer.start_as_current_span(
-            "semel.once", record_exception=False, set_status_on_exception=False
-        ) as span:
-            try:
-                yield
-            except BaseException as raised:
-                error = raised
-                raise
-            finally:
-                run.tell(span, began, error)
 
     def _own(self, run: Run) -> Iterator[Block[Any]]:
         attempt = Attempt(run.handoff, run.checkpoints)
