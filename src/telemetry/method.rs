@@ -51,7 +51,7 @@ impl Method {
 
     /// Whether the method is one for operators.
     pub fn is_operators(self) -> bool {
-        matches!(self, Self::ListRecords | Self::ResolveRecord | Self::ForgetRecord | Self::GetPolicy)
+        self.name().starts_with("semel.v1.OperatorService/")
     }
 
     /// Whether the method is one of the contract's.
