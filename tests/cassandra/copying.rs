@@ -13,8 +13,8 @@ use nix::unistd::Pid;
 use semel::clock::SystemClock;
 use semel::coordinator::{BeginCall, CallError, Coordinator, Settings};
 use semel::domain::{
-    Abort, AttemptId, Begin, BeginAnswer, Complete, Detail, Disposition, Fence, Forget, Key, Labels,
-    OperationResult, Outcome, Policy, PositiveDuration, Record,
+    Abort, Begin, BeginAnswer, Complete, Detail, Disposition, Fence, Forget, Key, OperationResult, Outcome,
+    Policy, PositiveDuration, Record,
 };
 use semel::storage::conformance::key;
 use semel::storage::copy::{EmbeddedReader, copy};
@@ -29,6 +29,7 @@ use crate::between::{Between, Writes};
 use crate::callers::PATIENCE;
 use crate::cluster::Cluster;
 use crate::database::{Database, listed, mark_unknown};
+use crate::fixtures;
 use crate::support;
 
 const FROM: &str = "SEMEL_TEST_COPIES_FROM";
@@ -93,16 +94,8 @@ fn payload(number: u64) -> Vec<u8> {
 }
 
 async fn begin(coordinator: &Coordinator, key: &Key, policy: &Policy) -> BeginAnswer {
-    let begin = Begin {
-        attempt_id: AttemptId::from_uuid(Uuid::new_v4()),
-        fingerprint: None,
-        lease: PositiveDuration::new(Duration::from_millis(1)).ok(),
-        retention: None,
-        first_sent: None,
-        labels: Labels::default(),
-        traceparent: None,
-        may_open: true,
-    };
+    let lease = PositiveDuration::new(Duration::from_millis(1)).ok();
+    let begin = Begin { lease, ..fixtures::begin(Uuid::new_v4().as_u128()) };
     let (wait, deadline) = (Duration::ZERO, None);
     let call = BeginCall { key, begin: &begin, policy, wait, deadline, retry: true };
     answered(async || coordinator.begin(&call).await).await.answer
@@ -131,17 +124,8 @@ fn fence(answer: &BeginAnswer) -> Fence {
 /// A fifth each: under way for ever, completed (two fifths), released, forgotten.
 async fn fill(coordinator: &Coordinator, number: u64) {
     let (key, policy) = (named(number), mark_unknown());
-    let attempt_id = AttemptId::from_uuid(Uuid::from_u128(u128::from(number) + 1));
-    let begin = Begin {
-        attempt_id,
-        fingerprint: None,
-        lease: None,
-        retention: None,
-        first_sent: None,
-        labels: Labels::default(),
-        traceparent: None,
-        may_open: true,
-    };
+    let begin = fixtures::begin(u128::from(number) + 1);
+    let attempt_id = begin.attempt_id;
     let (wait, deadline) = (Duration::ZERO, None);
     let call = BeginCall { key: &key, begin: &begin, policy: &policy, wait, deadline, retry: false };
     let fence = fence(&coordinator.begin(&call).await.expect("it is answered").answer);

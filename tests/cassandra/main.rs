@@ -21,6 +21,8 @@ mod conforming;
 mod copying;
 mod costs;
 mod database;
+#[path = "../support/fixtures.rs"]
+mod fixtures;
 mod forged;
 mod formats;
 mod harness;

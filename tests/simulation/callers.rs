@@ -6,18 +6,18 @@ use std::time::Duration;
 use semel::coordinator::CallError;
 use semel::domain::{
     Abort, AttemptId, Begin, BeginAnswer, CheckpointName, Complete, Detail, Disposition, Fence, Fingerprint,
-    Forget, Labels, Note, OperationResult, Outcome, PositiveDuration, Renew, Resolution, Resolve,
-    SaveCheckpoint,
+    Forget, Note, OperationResult, Outcome, PositiveDuration, Renew, Resolution, Resolve, SaveCheckpoint,
 };
 use tokio::time::sleep;
 use uuid::Uuid;
 
 use crate::chronicle::{Answer, Call};
+use crate::fixtures;
 use crate::network::World;
 use crate::plan::{Act, Operation, Operator, Send, Settle};
 use crate::store::on_a_clock;
 
-pub(crate) fn attempt_id(number: u64) -> AttemptId {
+fn attempt_id(number: u64) -> AttemptId {
     AttemptId::from_uuid(Uuid::from_u128(u128::from(number)))
 }
 
@@ -58,14 +58,11 @@ impl Operation {
         let positive = |length: Duration| PositiveDuration::new(length).unwrap();
         let now = on_a_clock(world.start.elapsed(), 0);
         let begin = Begin {
-            attempt_id: attempt_id(self.attempt),
             fingerprint: self.request.map(|request| Fingerprint::new(&[request]).unwrap()),
             lease: self.lease.map(positive),
             retention: self.retention.map(positive),
             first_sent: self.first_sent_ago.map(|ago| now.minus(ago)),
-            labels: Labels::default(),
-            traceparent: None,
-            may_open: true,
+            ..fixtures::begin(u128::from(self.attempt))
         };
         let name = format!("caller {} Begin {:?} wait {:?}", self.attempt, self.request, self.wait);
         let call = Call::Begin { begin, wait: self.wait, retry: self.retry };

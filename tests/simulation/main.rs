@@ -6,6 +6,8 @@
 mod callers;
 mod chronicle;
 mod dice;
+#[path = "../support/fixtures.rs"]
+mod fixtures;
 mod met;
 mod network;
 mod plan;

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use semel::domain::{Begin, Labels};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use crate::callers::attempt_id;
 use crate::chronicle::{Call, Chronicle};
+use crate::fixtures;
 use crate::network::World;
 use crate::plan::{Clocks, Plan, Send, What};
 
@@ -65,16 +64,7 @@ async fn ask_at_the_end(world: &Arc<World>, plan: &Plan) {
             let of = world.call(key, Call::Lookup, "Lookup at the end".to_owned());
             world.send(of, &Send::plain(server)).await;
         }
-        let begin = Begin {
-            attempt_id: attempt_id(LAST_ASKED + key as u64),
-            fingerprint: None,
-            lease: None,
-            retention: None,
-            first_sent: None,
-            labels: Labels::default(),
-            traceparent: None,
-            may_open: true,
-        };
+        let begin = fixtures::begin(u128::from(LAST_ASKED + key as u64));
         let call = Call::Begin { begin, wait: Duration::ZERO, retry: false };
         let of = world.call(key, call, "Begin at the end".to_owned());
         world.send(of, &Send::plain(0)).await;
