@@ -87,8 +87,7 @@ impl Recorder {
 
     /// The recorder of a call that arrives with `headers`; `None` where nothing of it could be kept.
     pub(super) fn of_call(traces: &Arc<Traces>, method: Method, headers: &HeaderMap) -> Option<Self> {
-        let caller = headers.get(&TRACEPARENT).and_then(|value| value.to_str().ok());
-        let caller = caller.and_then(TraceIds::parse);
+        let caller = headers.get(&TRACEPARENT).and_then(|value| TraceIds::from_bytes(value.as_bytes()));
         let trace_id = caller.map_or_else(new_trace_id, |ids| TraceId::from(ids.trace));
         let sampled = traces.sampling.samples(caller.map(|ids| ids.sampled), trace_id);
         if !sampled && !traces.keeps_later {
