@@ -41,4 +41,4 @@ pub use remark::{Detail, Note};
 pub use restored::Restored;
 pub use result::{Header, OperationResult, Outcome};
 pub use time::{Clock, PositiveDuration, Timestamp};
-pub use traceparent::{TraceIds, Traceparent};
+pub use traceparent::Traceparent;

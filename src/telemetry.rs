@@ -25,7 +25,7 @@ use opentelemetry_sdk::metrics::PeriodicReader;
 use opentelemetry_sdk::resource::{EnvResourceDetector, ResourceDetector as _, TelemetryResourceDetector};
 use tracing::{info, warn};
 
-pub use decision::{Aspect, Decision, Earlier, Tells, Word};
+pub use decision::{Aspect, Decision, Tells, Word};
 pub(crate) use decision_log::TARGET as DECISION_TARGET;
 pub use key_hash::KeyHash;
 pub use label_sets::LabelBounds;
@@ -176,13 +176,13 @@ impl Telemetry {
         self.metrics.as_ref()
     }
 
-    /// A call of `method` arrives with `headers`.
-    pub fn arrives(&self, method: Method, headers: &HeaderMap) -> Arrived {
+    /// A call of `method` arrives with `headers`, which name `caller` as the span that it comes from.
+    pub fn arrives(&self, method: Method, headers: &HeaderMap, caller: Option<Traceparent>) -> Arrived {
         if IS_LEFT_OUT {
             return Arrived(None);
         }
         let traces = self.traces.as_ref().filter(|_| method.is_of_contract());
-        Arrived(traces.and_then(|traces| Recorder::of_call(traces, method, headers)))
+        Arrived(traces.and_then(|traces| Recorder::of_call(traces, method, headers, caller)))
     }
 
     /// Decides one item of a batch by `item`, and notes what happens meanwhile by itself.

@@ -10,7 +10,7 @@ use super::policy::Policy;
 use super::reason::Reason;
 use super::record::{Kept, Record};
 use super::time::Timestamp;
-use super::traceparent::TraceIds;
+use super::traceparent::Traceparent;
 
 /// What a decision comes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub enum Refusal {
     )]
     FingerprintMismatch {
         /// The span of the attempt that the key stands for, where the record has one.
-        original: Option<TraceIds>,
+        original: Option<Traceparent>,
     },
     /// A retry came after the outcome was forgotten.
     #[error(

@@ -17,6 +17,8 @@ use crate::telemetry::Telemetry;
 pub(super) struct Admitted {
     pub(super) deadline: Deadline,
     pub(super) caller: Caller,
+    /// Its caller's trace, where it sent a valid one.
+    pub(super) traceparent: Option<Traceparent>,
 }
 
 /// What a call carries beside its message.
@@ -34,11 +36,10 @@ impl Context {
     pub(super) fn of<T>(request: &tonic::Request<T>) -> Self {
         // Every request comes through dispatch.rs, which admits it.
         let admitted: &Admitted = request.extensions().get().expect("no call without a caller");
-        let traceparent = request.metadata().get("traceparent").and_then(|value| value.to_str().ok());
         Self {
             caller: admitted.caller.clone(),
             deadline: admitted.deadline,
-            traceparent: traceparent.and_then(Traceparent::parse).or_else(Telemetry::own_traceparent),
+            traceparent: admitted.traceparent.or_else(Telemetry::own_traceparent),
         }
     }
 }

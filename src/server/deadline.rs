@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use tokio::time::{Instant, timeout_at};
 
 use crate::coordinator::CallError;
@@ -12,6 +12,9 @@ use crate::coordinator::CallError;
 /// what it wrote, keeps back as much by itself: what is bounded here is a call that goes on all the same.
 const LEAST_LEFT: Duration = Duration::from_millis(50);
 const MOST_LEFT: Duration = Duration::from_millis(500);
+
+/// Looked for in every request, as the names of dispatch.rs.
+static GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
 /// The moment at which a call is of no use any more, and the one before it by which it has to be answered.
 #[derive(Clone, Copy, Debug)]
@@ -23,7 +26,7 @@ pub(super) struct Deadline {
 impl Deadline {
     /// For a request that arrives now.
     pub(super) fn of_headers(headers: &HeaderMap, request_timeout: Duration) -> Self {
-        let by_caller = headers.get("grpc-timeout").and_then(|value| grpc_timeout(value.as_bytes()));
+        let by_caller = headers.get(&GRPC_TIMEOUT).and_then(|value| grpc_timeout(value.as_bytes()));
         Self::after(by_caller.map_or(request_timeout, |timeout| timeout.min(request_timeout)))
     }
 

@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
-use http::{Request, Response};
+use http::{HeaderName, Request, Response};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -31,6 +31,7 @@ use super::idempotency::Idempotency;
 use super::limits::Limits;
 use super::observed::UnderWay;
 use super::status::Failure;
+use crate::domain::Traceparent;
 use crate::panics;
 use crate::proto::idempotency_service_server::IdempotencyServiceServer;
 use crate::telemetry::{Decision, Method, Telemetry};
@@ -42,6 +43,9 @@ type Answer<B> = Pin<Box<dyn Future<Output = Result<Response<B>, Infallible>> + 
 const WATCH: &str = "/grpc.health.v1.Health/Watch";
 /// Begins the names of the services whose requests are streams.
 const REFLECTION: &str = "grpc.reflection.";
+
+/// Looked for in every request: a name that is made once need not be made for each.
+static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Hands each request to the service that its path names.
 #[derive(Clone, Debug)]
@@ -104,14 +108,16 @@ impl hyper::service::Service<Request<Incoming>> for Dispatch {
         let reflects = service_name(path).starts_with(REFLECTION);
         let last = reflects.then(|| self.draining.clone().cancelled_owned());
         let (method, telemetry) = (Method::of_path(path), self.telemetry.clone());
-        let arrived = self.telemetry.arrives(method, request.headers());
+        let traceparent = request.headers().get(&TRACEPARENT);
+        let traceparent = traceparent.and_then(|value| Traceparent::from_bytes(value.as_bytes()));
+        let arrived = self.telemetry.arrives(method, request.headers(), traceparent);
         // How long a stream goes on says nothing of the server.
         let is_timed = !watches && !reflects && telemetry.times(&arrived);
         let under_way = is_timed.then(|| UnderWay::begins(telemetry.clone(), method));
         let answer: Answer<Body> = match self.admit(&request) {
             Ok(caller) => {
                 let mut request = request.map(|body| Arrival::new(body, deadline.ends(), last));
-                request.extensions_mut().insert(Admitted { deadline, caller });
+                request.extensions_mut().insert(Admitted { deadline, caller, traceparent });
                 match service_name(request.uri().path()) {
                     Calls::NAME => self.calls.clone().call(request),
                     _ => Box::pin(self.others.clone().call(request)),

@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
-use http::{HeaderValue, Response};
+use http::{HeaderName, HeaderValue, Response};
 use tokio::time::Instant;
 
 use super::call::{BeginCall, Call, Context};
 use super::status::Failure;
 use crate::coordinator::Begun;
 use crate::domain::{Begin, Command, Key};
-use crate::telemetry::{Decision, Earlier, Method, RpcCode, Telemetry, Tells};
+use crate::telemetry::{Decision, Method, RpcCode, Telemetry, Tells};
+
+/// Looked for in every answer.
+static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
 /// A call that can be told about.
 pub(super) trait Observed {
@@ -63,10 +66,10 @@ pub(super) async fn observed<C: Observed>(
             Err(failure) => {
                 let (reason, superseded) = (failure.reason(), failure.superseded());
                 let refused = Decision::refused(method, call.key(), call.command(), reason, superseded);
-                Decision { earlier: failure.original().map(Earlier::Told), ..refused }
+                Decision { earlier: failure.original(), ..refused }
             }
         };
-        Decision { trace: context.traceparent.as_ref(), ..decision }
+        Decision { trace: context.traceparent, ..decision }
     });
     Ok((call, answer?))
 }
@@ -80,7 +83,7 @@ pub(super) fn checked<T>(
 ) -> Result<T, Failure> {
     checked.inspect_err(|failure| {
         telemetry.decided(|| Decision {
-            trace: context.traceparent.as_ref(),
+            trace: context.traceparent,
             ..Decision::rejected(method, failure.reason())
         });
     })
@@ -103,7 +106,7 @@ impl UnderWay {
 
     /// The answer is on its way.
     pub(super) fn answered<B>(mut self, answer: &Response<B>) {
-        self.code = RpcCode::of_header(answer.headers().get("grpc-status").map(HeaderValue::as_bytes));
+        self.code = RpcCode::of_header(answer.headers().get(&GRPC_STATUS).map(HeaderValue::as_bytes));
     }
 }
 

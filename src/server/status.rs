@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::caller::Role;
 use crate::coordinator::CallError;
-use crate::domain::{Policy, Rate, Reason, Refusal, Tenant, TraceIds, Violation};
+use crate::domain::{Policy, Rate, Reason, Refusal, Tenant, Traceparent, Violation};
 use crate::proto;
 use crate::quotas::RateExceeded;
 
@@ -37,7 +37,7 @@ pub(super) struct Failure {
     /// Which bound was reached, whose, and after which pause the same call is worth sending again.
     quota: Option<Box<(QuotaViolation, Duration)>>,
     /// The span of the attempt that was met, for those who run the server.
-    original: Option<Box<TraceIds>>,
+    original: Option<Box<Traceparent>>,
 }
 
 impl Failure {
@@ -186,7 +186,7 @@ impl Failure {
     }
 
     /// The span of the attempt that was met, where there is one to be told.
-    pub(super) fn original(&self) -> Option<TraceIds> {
+    pub(super) fn original(&self) -> Option<Traceparent> {
         self.original.as_deref().copied()
     }
 

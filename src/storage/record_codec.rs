@@ -272,7 +272,7 @@ impl wire::Kept {
                 })
                 .collect(),
             labels: kept.labels.pairs().clone(),
-            traceparent: kept.traceparent.as_ref().map(|parent| parent.as_str().to_owned()),
+            traceparent: kept.traceparent.as_ref().map(Traceparent::to_string),
             #[cfg(feature = "test-support")]
             probe: kept.probe,
             phase: Some(match &kept.phase {

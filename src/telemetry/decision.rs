@@ -6,7 +6,7 @@ use super::Method;
 use crate::coordinator::Begun;
 use crate::domain::{
     Abort, Aborted, Begin, BeginAnswer, Complete, Completed, Disposition, Fence, Forget, Kept, Key, Labels,
-    Lookup, Outcome, Reason, Renew, Renewed, Resolve, SaveCheckpoint, SavedCheckpoint, TraceIds, Traceparent,
+    Lookup, Outcome, Reason, Renew, Renewed, Resolve, SaveCheckpoint, SavedCheckpoint, Traceparent,
 };
 
 macro_rules! words {
@@ -171,31 +171,9 @@ pub struct Decision<'a> {
     /// What people find the attempt by: the call's own labels, or those that the record has.
     pub labels: Option<&'a Labels>,
     /// The trace that the call is a part of.
-    pub trace: Option<&'a Traceparent>,
+    pub trace: Option<Traceparent>,
     /// The span of the attempt whose work was found.
-    pub earlier: Option<Earlier<'a>>,
-}
-
-/// The span of an earlier attempt.
-#[derive(Clone, Copy, Debug)]
-pub enum Earlier<'a> {
-    /// As its record has it.
-    Kept(&'a Traceparent),
-    /// As a refusal tells it.
-    Told(TraceIds),
-}
-
-impl Earlier<'_> {
-    pub(super) fn ids(self) -> TraceIds {
-        match self {
-            Self::Kept(traceparent) => traceparent.ids(),
-            Self::Told(ids) => ids,
-        }
-    }
-}
-
-fn kept(traceparent: Option<&Traceparent>) -> Option<Earlier<'_>> {
-    traceparent.map(Earlier::Kept)
+    pub earlier: Option<Traceparent>,
 }
 
 impl<'a> Decision<'a> {
@@ -285,25 +263,25 @@ impl Tells<Begun> for Begin {
                 (decision.attempt, decision.fence) = (Some(started.attempt), Some(started.fence));
                 if let Some(previous) = &started.previous {
                     decision.aspect = previous.lost.then_some(Aspect::Takeover);
-                    decision.earlier = kept(previous.traceparent.as_ref());
+                    decision.earlier = previous.traceparent;
                 }
             }
             BeginAnswer::Replayed(completed) => {
                 decision.word = Word::Replayed;
                 (decision.attempt, decision.fence) = (Some(completed.attempt), Some(completed.fence));
-                decision.earlier = kept(completed.traceparent.as_ref());
+                decision.earlier = completed.traceparent;
                 let failed = completed.result.outcome == Outcome::Failure;
                 decision.aspect = failed.then_some(Aspect::ReplayedFailure);
             }
             BeginAnswer::InProgress(running) => {
                 decision.word = Word::InProgress;
                 decision.attempt = Some(running.attempt);
-                decision.earlier = kept(running.traceparent.as_ref());
+                decision.earlier = running.traceparent;
             }
             BeginAnswer::Unresolved(unresolved) => {
                 decision.word = Word::Unresolved;
                 decision.attempt = Some(unresolved.attempt);
-                decision.earlier = kept(unresolved.traceparent.as_ref());
+                decision.earlier = unresolved.traceparent;
             }
         }
     }
@@ -378,7 +356,7 @@ impl Tells<Kept> for Resolve {
 
 fn told_of<'a>(record: &'a Kept, decision: &mut Decision<'a>) {
     (decision.attempt, decision.fence) = (Some(record.attempt), Some(record.fence));
-    (decision.labels, decision.earlier) = (Some(&record.labels), kept(record.traceparent.as_ref()));
+    (decision.labels, decision.earlier) = (Some(&record.labels), record.traceparent);
 }
 
 impl Tells<()> for Forget {

@@ -6,6 +6,7 @@ use tracing::{Level, enabled, event};
 
 use super::KeyHash;
 use super::decision::{Aspect, Decision, Word};
+use crate::domain::Traceparent;
 
 /// What the lines are filtered by: `log_level = "info,semel::decision=warn"`.
 pub(crate) const TARGET: &str = "semel::decision";
@@ -37,7 +38,7 @@ macro_rules! line {
             semel.replayed_failure = $decision.is(Aspect::ReplayedFailure),
             semel.repeated = $decision.is(Aspect::Repeated),
             semel.correlation = $decision.correlation($log.correlation_label.as_deref()),
-            trace_id = $decision.trace.map(|trace| trace.trace_id()),
+            trace_id = $decision.trace.map(Traceparent::trace_id),
             reason = $decision.reason.map(|reason| reason.as_str()),
             "{}: {}",
             $decision.method.short_name(),

@@ -17,7 +17,7 @@ use super::Method;
 use super::decision::Decision;
 use super::rpc_code::RpcCode;
 use super::traces::{Told, Traces};
-use crate::domain::{Timestamp, TraceIds, Traceparent};
+use crate::domain::{Timestamp, Traceparent};
 use crate::storage::metered::{CallOutcome, StoreCall};
 
 tokio::task_local! {
@@ -25,8 +25,8 @@ tokio::task_local! {
     static CALL: Recorder;
 }
 
-/// Read of every call: a name that is made here need not be made for each.
-static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// Looked for in most calls: a name that is made once need not be made for each.
+static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// As many store calls of a call are noted without an allocation: most have one or two.
 const USUAL_STORE_CALLS: usize = 4;
@@ -85,16 +85,21 @@ impl Recorder {
         Self { traces, method, place, began, code, noted }
     }
 
-    /// The recorder of a call that arrives with `headers`; `None` where nothing of it could be kept.
-    pub(super) fn of_call(traces: &Arc<Traces>, method: Method, headers: &HeaderMap) -> Option<Self> {
-        let caller = headers.get(&TRACEPARENT).and_then(|value| TraceIds::from_bytes(value.as_bytes()));
-        let trace_id = caller.map_or_else(new_trace_id, |ids| TraceId::from(ids.trace));
-        let sampled = traces.sampling.samples(caller.map(|ids| ids.sampled), trace_id);
+    /// The recorder of a call that arrives with `headers` from the span `caller`; `None` where nothing of it could be
+    /// kept.
+    pub(super) fn of_call(
+        traces: &Arc<Traces>,
+        method: Method,
+        headers: &HeaderMap,
+        caller: Option<Traceparent>,
+    ) -> Option<Self> {
+        let trace_id = caller.map_or_else(new_trace_id, |caller| TraceId::from(caller.trace()));
+        let sampled = traces.sampling.samples(caller.map(Traceparent::is_sampled), trace_id);
         if !sampled && !traces.keeps_later {
             return None;
         }
         let parent = match caller {
-            Some(ids) => Parent::Caller(SpanId::from(ids.span), headers.get("tracestate").cloned()),
+            Some(caller) => Parent::Caller(SpanId::from(caller.span()), headers.get(&TRACESTATE).cloned()),
             None => Parent::None,
         };
         let place = Place { trace_id, span_id: new_span_id(), parent, sampled };
@@ -193,7 +198,7 @@ pub(super) fn own_traceparent() -> Option<Traceparent> {
         let Place { trace_id, span_id, parent: Parent::None, sampled: true } = &recorder.place else {
             return None;
         };
-        Traceparent::parse(&format!("00-{trace_id}-{span_id}-01"))
+        Traceparent::of_sampled(trace_id.to_bytes(), span_id.to_bytes())
     })
     .flatten()
 }

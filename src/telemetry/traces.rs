@@ -20,7 +20,7 @@ use super::decision::{Aspect, Decision, Word};
 use super::recorder::{Began, Noted, Parent, Recorder, since};
 use super::sampling::Sampling;
 use super::{KeyHash, Names, Settings};
-use crate::domain::{Clock, Reason, TraceIds};
+use crate::domain::{Clock, Reason, Traceparent};
 use crate::storage::StoreName;
 use crate::storage::metered::{CallOutcome, Operation, StoreCall};
 
@@ -120,7 +120,7 @@ impl Traces {
             waited: decision.waited,
             takeover: decision.aspect == Some(Aspect::Takeover),
             reason: decision.reason.map(Reason::as_str),
-            earlier: decision.earlier.map(|earlier| context_of(earlier.ids())),
+            earlier: decision.earlier.map(context_of),
         }
     }
 
@@ -313,9 +313,15 @@ fn at(began: Began, later: Duration) -> SystemTime {
 }
 
 /// The span that a record remembers.
-fn context_of(ids: TraceIds) -> SpanContext {
-    let flags = if ids.sampled { TraceFlags::SAMPLED } else { TraceFlags::default() };
-    SpanContext::new(TraceId::from(ids.trace), SpanId::from(ids.span), flags, true, TraceState::default())
+fn context_of(earlier: Traceparent) -> SpanContext {
+    let flags = if earlier.is_sampled() { TraceFlags::SAMPLED } else { TraceFlags::default() };
+    SpanContext::new(
+        TraceId::from(earlier.trace()),
+        SpanId::from(earlier.span()),
+        flags,
+        true,
+        TraceState::default(),
+    )
 }
 
 impl Decision<'_> {

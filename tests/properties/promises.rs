@@ -361,7 +361,7 @@ fn completed(kept: &Kept) -> Option<Completed> {
         completed_at: kept.changed_at,
         expires_at: kept.expires_at,
         labels: kept.labels.clone(),
-        traceparent: kept.traceparent.clone(),
+        traceparent: kept.traceparent,
         repeated: true,
     })
 }

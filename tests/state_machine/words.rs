@@ -35,7 +35,7 @@ pub(crate) fn begin(answer: BeginAnswer, scene: Scene<'_>) -> String {
             words.extend((!checkpoints.is_empty()).then(|| points(&checkpoints)));
             words.extend(previous.map(|Previous { lost, traceparent }| {
                 let comes = if lost { "taking over after" } else { "after" };
-                format!("{comes} {}", trace_word(traceparent.as_ref()))
+                format!("{comes} {}", trace_word(traceparent))
             }));
             words.join(", ")
         }
@@ -51,7 +51,7 @@ pub(crate) fn begin(answer: BeginAnswer, scene: Scene<'_>) -> String {
                 "InProgress {attempt}{backing_off}{lease_end}, again in {}, changes {}, {}",
                 seconds(retry_after),
                 at(changes_at),
-                trace_word(traceparent.as_ref())
+                trace_word(traceparent)
             )
         }
         BeginAnswer::Unresolved(answer) => {
@@ -60,7 +60,7 @@ pub(crate) fn begin(answer: BeginAnswer, scene: Scene<'_>) -> String {
                 UnresolvedReason::OutcomeUnknown => "OUTCOME_UNKNOWN",
                 UnresolvedReason::AttemptsExhausted => "ATTEMPTS_EXHAUSTED",
             };
-            let trace = trace_word(traceparent.as_ref());
+            let trace = trace_word(traceparent);
             format!("Unresolved {reason} since {}, attempt {attempt}, {trace}{}", at(since), said(&detail))
         }
     }
@@ -79,7 +79,7 @@ fn completion(completed: &Completed, scene: Scene<'_>) -> String {
         fence_word(completed.fence, scene.before),
         at(completed.completed_at),
         at(completed.expires_at),
-        trace_word(completed.traceparent.as_ref())
+        trace_word(completed.traceparent)
     )
 }
 
@@ -159,12 +159,9 @@ fn kept(next: &Kept, before: Option<&Kept>, met: Option<&Record>, usual_change: 
     };
     let by = match ['a', 'b'].into_iter().find(|c| caller(*c)) {
         Some(one) => format!("by {one}"),
-        None => format!(
-            "by {}, {}, {}",
-            caller_of(attempt_id, id),
-            labels_word(labels),
-            trace_word(traceparent.as_ref())
-        ),
+        None => {
+            format!("by {}, {}, {}", caller_of(attempt_id, id), labels_word(labels), trace_word(*traceparent))
+        }
     };
     say(
         before
@@ -254,8 +251,8 @@ fn labels_word(labels: &Labels) -> String {
     }
 }
 
-fn trace_word(traceparent: Option<&Traceparent>) -> String {
-    traceparent.map_or("no trace".to_owned(), |found| format!("trace of {}", caller_of(found, trace)))
+fn trace_word(traceparent: Option<Traceparent>) -> String {
+    traceparent.map_or("no trace".to_owned(), |found| format!("trace of {}", caller_of(&found, trace)))
 }
 
 /// A fence, as it follows from the one that was known and from the clock.

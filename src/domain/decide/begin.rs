@@ -12,7 +12,6 @@ use crate::domain::fence::Fence;
 use crate::domain::policy::Policy;
 use crate::domain::record::{Kept, Phase, Reading, Record};
 use crate::domain::time::Timestamp;
-use crate::domain::traceparent::Traceparent;
 
 /// The longest that a caller is told to wait before it asks again about a running attempt: most end well
 /// before their lease does.
@@ -30,8 +29,7 @@ impl Command for Begin {
         if let (Some(sent), Some(stored)) = (&self.fingerprint, &kept.fingerprint)
             && sent != stored
         {
-            let original = kept.traceparent.as_ref().map(Traceparent::ids);
-            return refuse(Refusal::FingerprintMismatch { original });
+            return refuse(Refusal::FingerprintMismatch { original: kept.traceparent });
         }
         if let Phase::Completed { result, .. } = &kept.phase {
             return unchanged(BeginAnswer::Replayed(Completed {
@@ -41,7 +39,7 @@ impl Command for Begin {
                 completed_at: kept.changed_at,
                 expires_at: kept.expires_at,
                 labels: kept.labels.clone(),
-                traceparent: kept.traceparent.clone(),
+                traceparent: kept.traceparent,
                 repeated: true,
             }));
         }
@@ -55,7 +53,7 @@ impl Command for Begin {
                 attempt: kept.attempt,
                 detail: kept.detail().to_owned(),
                 since,
-                traceparent: kept.traceparent.clone(),
+                traceparent: kept.traceparent,
             })),
             Reading::LeaseLost | Reading::Released => match kept.pause_until() {
                 Some(pause_until) if now < pause_until => unchanged(backing_off(kept, pause_until, now)),
@@ -153,7 +151,7 @@ impl Begin {
             retention: policy.granted_retention(self.retention),
             checkpoints: previous.map_or_else(Checkpoints::default, |previous| previous.checkpoints.clone()),
             labels: self.labels.clone(),
-            traceparent: self.traceparent.clone(),
+            traceparent: self.traceparent,
             #[cfg(feature = "test-support")]
             probe: previous.and_then(|previous| previous.probe),
             phase: Phase::InProgress {
@@ -177,7 +175,7 @@ fn started(kept: &Kept, lease_end: Timestamp, previous: Option<&Kept>, now: Time
         checkpoints: kept.checkpoints.as_slice().to_vec(),
         previous: previous.map(|previous| Previous {
             lost: matches!(previous.phase, Phase::InProgress { .. }),
-            traceparent: previous.traceparent.clone(),
+            traceparent: previous.traceparent,
         }),
     }
 }
@@ -193,7 +191,7 @@ fn running(kept: &Kept, policy: &Policy, now: Timestamp) -> BeginAnswer {
         attempt: kept.attempt,
         retry_after: changes_at.since(now).min(ASK_AGAIN_WITHIN),
         lease_end: Some(lease_end),
-        traceparent: kept.traceparent.clone(),
+        traceparent: kept.traceparent,
         changes_at,
     })
 }
@@ -203,7 +201,7 @@ fn backing_off(kept: &Kept, pause_until: Timestamp, now: Timestamp) -> BeginAnsw
         attempt: kept.attempt,
         retry_after: pause_until.since(now),
         lease_end: None,
-        traceparent: kept.traceparent.clone(),
+        traceparent: kept.traceparent,
         changes_at: pause_until,
     })
 }

@@ -88,7 +88,7 @@ fn completion(kept: &Kept, result: Arc<OperationResult>, repeated: bool) -> Comp
         completed_at: kept.changed_at,
         expires_at: kept.expires_at,
         labels: kept.labels.clone(),
-        traceparent: kept.traceparent.clone(),
+        traceparent: kept.traceparent,
         repeated,
     }
 }

@@ -43,7 +43,7 @@ fn replayed(completed: &Completed) -> proto::Replayed {
         attempt: completed.attempt,
         completed_at: Some(proto_timestamp(completed.completed_at)),
         expires_at: Some(proto_timestamp(completed.expires_at)),
-        original_traceparent: traceparent(completed.traceparent.as_ref()),
+        original_traceparent: traceparent(completed.traceparent),
     }
 }
 
@@ -52,7 +52,7 @@ fn in_progress(running: &InProgressAnswer) -> proto::InProgress {
         attempt: running.attempt,
         retry_after: Some(proto_duration(running.retry_after)),
         lease_expires_at: running.lease_end.map(proto_timestamp),
-        original_traceparent: traceparent(running.traceparent.as_ref()),
+        original_traceparent: traceparent(running.traceparent),
         backing_off: running.backing_off(),
     }
 }
@@ -63,7 +63,7 @@ fn unresolved(unresolved: UnresolvedAnswer) -> proto::Unresolved {
         attempt: unresolved.attempt,
         detail: unresolved.detail,
         since: Some(proto_timestamp(unresolved.since)),
-        original_traceparent: traceparent(unresolved.traceparent.as_ref()),
+        original_traceparent: traceparent(unresolved.traceparent),
     }
 }
 
@@ -181,7 +181,7 @@ fn record(key: &Key, kept: &Kept, policy: &Policy, now: Timestamp) -> proto::Rec
             attempt: kept.attempt,
             detail: kept.detail().to_owned(),
             since,
-            traceparent: kept.traceparent.clone(),
+            traceparent: kept.traceparent,
         })),
         Reading::InProgress | Reading::Completed | Reading::Released | Reading::LeaseLost => None,
     };
@@ -207,7 +207,7 @@ fn record(key: &Key, kept: &Kept, policy: &Policy, now: Timestamp) -> proto::Rec
         unresolved,
         checkpoints: kept.checkpoints.as_slice().iter().map(checkpoint).collect(),
         labels: kept.labels.pairs().iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
-        original_traceparent: traceparent(kept.traceparent.as_ref()),
+        original_traceparent: traceparent(kept.traceparent),
         resolution_note: resolution.map_or_else(String::new, |note| note.as_str().to_owned()),
     }
 }
@@ -256,6 +256,6 @@ const fn unresolved_reason(reason: UnresolvedReason) -> proto::unresolved::Reaso
     }
 }
 
-fn traceparent(traceparent: Option<&Traceparent>) -> String {
-    traceparent.map_or_else(String::new, |traceparent| traceparent.as_str().to_owned())
+fn traceparent(traceparent: Option<Traceparent>) -> String {
+    traceparent.as_ref().map_or_else(String::new, Traceparent::to_string)
 }

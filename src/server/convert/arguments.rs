@@ -216,7 +216,7 @@ pub(in crate::server) fn begin(
             retention,
             first_sent,
             labels: labels?,
-            traceparent: context.traceparent.clone(),
+            traceparent: context.traceparent,
             may_open: true,
         };
         let call = Call { key: key?, in_force: in_force?, command };
