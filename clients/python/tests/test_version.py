@@ -20,5 +20,5 @@ def test_the_version_is_that_of_the_server_and_of_the_go_module():
 
 def test_every_package_has_the_licence():
     whole = (ROOT / "LICENSE").read_text(encoding="utf-8")
-    for language in ("go", "python"):
+    for language in ("go", "java", "python", "rust", "typescript"):
         assert (ROOT / "clients" / language / "LICENSE").read_text(encoding="utf-8") == whole

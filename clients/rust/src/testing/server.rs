@@ -45,7 +45,7 @@ impl TestServer {
     ///
     /// Where the program cannot be started, or is not ready within a minute.
     pub async fn start() -> Result<Self, BoxError> {
-        let program = std::env::var_os("SEMEL_BIN").unwrap_or_else(|| "semel".into());
+        let program = program()?;
         let directory = std::env::temp_dir().join(format!("semel-test-{}", Uuid::new_v4()));
         std::fs::create_dir(&directory)?;
         let mut child = Command::new(&program)
@@ -95,6 +95,17 @@ impl Drop for TestServer {
         // It is empty, and the system clears it in the end.
         let _ = std::fs::remove_dir_all(&self.directory);
     }
+}
+
+/// The server's program. It is looked for here, since the server gets no `PATH`, and works in a directory of its own.
+fn program() -> Result<PathBuf, BoxError> {
+    if let Some(named) = std::env::var_os("SEMEL_BIN") {
+        return Ok(std::path::absolute(named)?);
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).map(|folder| folder.join("semel")).find(|file| file.is_file());
+    let found = found.ok_or("there is no semel on the PATH; SEMEL_BIN may name it")?;
+    Ok(std::path::absolute(found)?)
 }
 
 /// Where a server says that it listens: for calls, and for operations.
