@@ -22,7 +22,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     assert_eq!((second.value.as_str(), second.replayed), ("ch_1", true));
     assert_eq!(runs.load(Ordering::SeqCst), 1);
 
-    let declined = async |_| Err::<Vec<u8>, WorkError>(Failure::new("CardDeclined", "no").with_code(402).into());
+    let declined =
+        async |_| Err::<Vec<u8>, WorkError>(Failure::new("CardDeclined", "no").with_code(402).into());
     let options = OnceOptions::new().codec(RawBytes);
     let ended = client.once_with(options, "payments/Charge", "order-43", Request::none(), declined).await;
     assert_eq!(ended.expect_err("it failed for good").name(), "OperationFailed");
