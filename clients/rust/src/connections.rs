@@ -1,13 +1,15 @@
 //! The connections to the server, and the credential that goes with each call.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use http::{HeaderValue, Request, Response, Uri, header};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tonic::body::Body;
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 use tower::util::BoxCloneSyncService;
@@ -43,7 +45,7 @@ pub struct Connections {
 
 struct Shared {
     server: Option<Server>,
-    token_file: Option<std::path::PathBuf>,
+    token_file: Option<PathBuf>,
     state: Mutex<State>,
 }
 
@@ -230,12 +232,28 @@ impl Pem {
         if files.certificate.is_some() != files.key.is_some() {
             return Err(refused("TLS", "a client's certificate needs both its file and its key's"));
         }
-        let read = |file: &Option<std::path::PathBuf>| {
-            let unreadable = |file: &Path| refused("TLS", format!("{} cannot be read", file.display()));
-            file.as_deref().map(|file| std::fs::read(file).map_err(|_| unreadable(file))).transpose()
+        let read = |file: &Option<PathBuf>, is_sound: fn(&[u8]) -> bool, what: &str| {
+            let Some(file) = file else { return Ok(None) };
+            let shown = file.display();
+            let content = std::fs::read(file)
+                .map_err(|error| refused("TLS", format!("{shown} cannot be read")).with_source(error))?;
+            if !is_sound(&content) {
+                return Err(refused("TLS", format!("{shown} does not hold a {what} in PEM form")));
+            }
+            Ok(Some(content))
         };
-        Ok(Self { ca: read(&files.ca)?, certificate: read(&files.certificate)?, key: read(&files.key)? })
+        Ok(Self {
+            ca: read(&files.ca, holds_certificates, "certificate")?,
+            certificate: read(&files.certificate, holds_certificates, "certificate")?,
+            key: read(&files.key, |content| PrivateKeyDer::from_pem_slice(content).is_ok(), "private key")?,
+        })
     }
+}
+
+/// Whether this is one certificate or more. tonic takes what holds none for somebody who believes nobody.
+fn holds_certificates(content: &[u8]) -> bool {
+    let mut all = CertificateDer::pem_slice_iter(content).peekable();
+    all.peek().is_some() && all.all(|each| each.is_ok())
 }
 
 /// Reads a token; no error repeats what is in the file.

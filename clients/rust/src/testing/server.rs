@@ -1,5 +1,6 @@
 //! A real server for users' tests.
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
@@ -45,12 +46,27 @@ impl TestServer {
     ///
     /// Where the program cannot be started, or is not ready within a minute.
     pub async fn start() -> Result<Self, BoxError> {
+        Self::start_with(std::iter::empty::<&str>()).await
+    }
+
+    /// As [`start`](Self::start), with further arguments of `semel serve`: a policy, certificates, credentials. Name files by
+    /// whole paths; the server works in a directory of its own.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`start`](Self::start).
+    pub async fn start_with(
+        arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
+    ) -> Result<Self, BoxError> {
         let program = program()?;
         let directory = std::env::temp_dir().join(format!("semel-test-{}", Uuid::new_v4()));
         std::fs::create_dir(&directory)?;
         let mut child = Command::new(&program)
             .args(["serve", "--store", "memory", "--listen", "127.0.0.1:0"])
             .args(["--ops-listen", "127.0.0.1:0", "--log-level", "error"])
+            .arg("--audit-log")
+            .arg(directory.join("audit.jsonl"))
+            .args(arguments)
             .current_dir(&directory)
             .env_clear()
             .stdin(Stdio::null())
@@ -66,7 +82,7 @@ impl TestServer {
         Ok(server)
     }
 
-    /// Where it serves, as `http://host:port`.
+    /// Where it serves, as `http://host:port`, or `https://host:port` where it has a certificate.
     pub fn address(&self) -> &str {
         &self.address
     }
@@ -114,7 +130,7 @@ async fn addresses(printed: &mut Lines<BufReader<ChildStdout>>) -> Result<(Strin
     while let Some(line) = printed.next_line().await? {
         let mut words = line.split_whitespace();
         match (words.next(), words.next()) {
-            (Some("gRPC"), Some(address)) => calls = Some(format!("http://{}", host(address))),
+            (Some("gRPC"), Some(address)) => calls = Some(address.to_owned()),
             (Some("operations"), Some(address)) => operations = Some(host(address).to_owned()),
             _ => {}
         }
