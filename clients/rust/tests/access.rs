@@ -73,11 +73,11 @@ impl Files {
         made["token"].as_str().expect("a token").to_owned()
     }
 
-    /// A server with these options, whose values are files here where they have a suffix.
+    /// A server with these options; the values of those that end so are files here.
     async fn serve(&self, options: &[(&str, &str)]) -> TestServer {
         let tls = [("--tls-certificate-file", "server.pem"), ("--tls-key-file", "server-key.pem")];
         let arguments = tls.iter().chain(options).flat_map(|(option, value)| {
-            let is_file = value.ends_with(".pem") || value.ends_with(".toml");
+            let is_file = option.ends_with("-file");
             let value = if is_file { self.path(value).into_os_string() } else { value.into() };
             [option.into(), value]
         });
