@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::{HeaderMap, HeaderName};
+
 use super::caller::Caller;
 use super::deadline::Deadline;
 use super::status::Failure;
@@ -11,6 +13,14 @@ use crate::domain::{Begin, Command, InForce, Key, Refusal, Traceparent};
 use crate::quotas::Quotas;
 use crate::storage::Cursor;
 use crate::telemetry::Telemetry;
+
+/// Looked for in every request: a name that is made once need not be made for each.
+static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// The trace of a request's caller, where it sent a valid one.
+pub(super) fn traceparent_of(headers: &HeaderMap) -> Option<Traceparent> {
+    headers.get(&TRACEPARENT).and_then(|value| Traceparent::from_bytes(value.as_bytes()))
+}
 
 /// What every request is given before its method is called.
 #[derive(Clone, Debug)]

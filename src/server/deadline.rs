@@ -13,7 +13,7 @@ use crate::coordinator::CallError;
 const LEAST_LEFT: Duration = Duration::from_millis(50);
 const MOST_LEFT: Duration = Duration::from_millis(500);
 
-/// Looked for in every request, as the names of dispatch.rs.
+/// Looked for in every request, as the name of call.rs.
 static GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
 /// The moment at which a call is of no use any more, and the one before it by which it has to be answered.

@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
-use http::{HeaderName, Request, Response};
+use http::{Request, Response};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -23,7 +23,7 @@ use uuid::Uuid;
 use super::arrival::Arrival;
 use super::audited::Refusals;
 use super::auth::{Auth, NotAdmitted, Peer, PeerCertificate};
-use super::call::Admitted;
+use super::call::{self, Admitted};
 use super::caller::Caller;
 use super::deadline::Deadline;
 use super::delivery::{self, Sliced};
@@ -31,7 +31,6 @@ use super::idempotency::Idempotency;
 use super::limits::Limits;
 use super::observed::UnderWay;
 use super::status::Failure;
-use crate::domain::Traceparent;
 use crate::panics;
 use crate::proto::idempotency_service_server::IdempotencyServiceServer;
 use crate::telemetry::{Decision, Method, Telemetry};
@@ -43,9 +42,6 @@ type Answer<B> = Pin<Box<dyn Future<Output = Result<Response<B>, Infallible>> + 
 const WATCH: &str = "/grpc.health.v1.Health/Watch";
 /// Begins the names of the services whose requests are streams.
 const REFLECTION: &str = "grpc.reflection.";
-
-/// Looked for in every request: a name that is made once need not be made for each.
-static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Hands each request to the service that its path names.
 #[derive(Clone, Debug)]
@@ -108,8 +104,7 @@ impl hyper::service::Service<Request<Incoming>> for Dispatch {
         let reflects = service_name(path).starts_with(REFLECTION);
         let last = reflects.then(|| self.draining.clone().cancelled_owned());
         let (method, telemetry) = (Method::of_path(path), self.telemetry.clone());
-        let traceparent = request.headers().get(&TRACEPARENT);
-        let traceparent = traceparent.and_then(|value| Traceparent::from_bytes(value.as_bytes()));
+        let traceparent = call::traceparent_of(request.headers());
         let arrived = self.telemetry.arrives(method, request.headers(), traceparent);
         // How long a stream goes on says nothing of the server.
         let is_timed = !watches && !reflects && telemetry.times(&arrived);
