@@ -9,7 +9,7 @@ NODES ?= 3
 PARTS := $(sort $(notdir $(wildcard tools/parts/*)))
 DATA_DIR ?= ./data
 
-.PHONY: help run test test-cassandra test-kubernetes image bench-cassandra quick check generate verify verify-help simulate fmt clean-data cassandra cassandra-stop
+.PHONY: help run test test-cassandra test-kubernetes package image bench-cassandra quick check generate verify verify-help simulate fmt clean-data cassandra cassandra-stop
 
 help: ## Lists these commands.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -19,13 +19,18 @@ run: ## Builds, and serves on the embedded store in ./data (or DATA_DIR).
 	@exec target/release/semel serve --data-dir '$(DATA_DIR)'
 
 test: ## The small form of everything, a real database included, from a fresh clone; installs what it needs.
-	@tools/prove small core operate deploy cassandra
+	@tools/prove small core operate deploy cassandra clients
 
 test-cassandra: ## The part of it that needs a database: real Apache Cassandra, one node and three, 3 GiB of memory.
 	@tools/prove small cassandra
 
 test-kubernetes: ## The chart on a real Kubernetes of one node, in namespaces of its own: root, 6 GiB of memory, minutes.
 	@tools/prove small kubernetes
+
+package: ## The packages of the client libraries, each used in an empty project: target/clients/packages.
+	@tools/install
+	@cargo build --release --locked
+	@tools/package
 
 image: ## Builds the image, and writes it to target/image/semel.tar; TOOLCHAIN=host builds in this machine's Rust.
 	@tools/image/build

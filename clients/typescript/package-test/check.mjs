@@ -1,4 +1,5 @@
 // Packs the package, installs it into an empty project, and uses it there, with types, against a real server: `npm run package:check`.
+// Where a folder is named, the package is kept there.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -54,6 +55,10 @@ try {
   run(join(here, 'node_modules', '.bin', 'tsc'), [...compiling, 'use.ts'], directory);
   const said = run('node', ['use.js'], directory);
   assert.equal(said, `${version}: ran once, replayed once\n`);
+  const [, , kept] = process.argv;
+  if (kept !== undefined) {
+    cpSync(join(directory, packed.filename), join(kept, packed.filename));
+  }
   console.log(`package: ${packed.filename}, ${String(files.length)} files, used in an empty project`);
 } finally {
   rmSync(directory, { recursive: true, force: true });
