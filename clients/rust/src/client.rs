@@ -17,7 +17,7 @@ use crate::connections::Connections;
 use crate::error::{BoxError, Error, refused};
 use crate::options::{ClientOptions, Filled};
 use crate::proto;
-use crate::sending::{Method, Sending};
+use crate::sending::{Again, Method, Sending};
 use crate::telemetry::Telemetry;
 use crate::time::duration;
 
@@ -140,8 +140,15 @@ impl Client {
 
     /// How a plain method is sent.
     fn plain(&self, method: Method, wait: Duration) -> Sending {
-        let ClientOptions { timeout, try_timeout, .. } = self.inner.options;
-        Sending { method, within: timeout, once: try_timeout, wait, reports: false }
+        let ClientOptions { timeout, try_timeout, fails_fast, .. } = self.inner.options;
+        let again = match method {
+            Method::Complete | Method::Abort => Again::MayPass,
+            Method::Renew if fails_fast => Again::MayPass,
+            Method::Renew => Again::Renewal,
+            _ if fails_fast => Again::NoAnswer,
+            _ => Again::MayPass,
+        };
+        Sending { method, within: timeout, once: try_timeout, wait, again }
     }
 
     async fn call<Q, A>(&self, method: Method, wait: Duration, request: Q) -> Result<A, Error>

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::attempt::Attempt;
 use crate::error::{Error, ErrorKind};
 use crate::proto::{RenewRequest, RenewResponse};
-use crate::sending::{Method, Sending};
+use crate::sending::{Again, Method, Sending};
 use crate::time::duration;
 
 /// The shortest time that one Renew is given.
@@ -19,6 +19,8 @@ const SHORTEST_RENEWAL: Duration = Duration::from_millis(50);
 
 pub(crate) struct Lease {
     attempt: Attempt,
+    /// How long before its end it counts as lost; a tenth of it where nothing is said.
+    time_to_stop: Option<Duration>,
     state: Mutex<State>,
 }
 
@@ -29,30 +31,28 @@ struct State {
     lost: Option<Lost>,
 }
 
+impl State {
+    /// When it ends, at the latest: nobody else is granted the key before.
+    fn until(&self) -> Instant {
+        self.since + self.length
+    }
+}
+
 /// Why a lease is lost.
+#[derive(Debug)]
 pub(crate) struct Lost {
     pub(crate) error: Error,
     /// The server said so.
     pub(crate) refused: bool,
-}
-
-impl Lost {
-    pub(crate) fn because(error: Error) -> Self {
-        if matches!(error.kind(), ErrorKind::LeaseLost { .. }) {
-            return Self { error, refused: true };
-        }
-        let kind = ErrorKind::LeaseLost { value: None };
-        let error =
-            Error::new(kind, "LEASE_OVER", "the lease could not be renewed in time").with_source(error);
-        Self { error, refused: false }
-    }
+    /// When the lease ends that is known of.
+    pub(crate) until: Instant,
 }
 
 impl Lease {
     /// A lease that runs from when that was sent by which it was granted.
-    pub(crate) fn new(attempt: Attempt, since: Instant) -> Arc<Self> {
+    pub(crate) fn new(attempt: Attempt, since: Instant, time_to_stop: Option<Duration>) -> Arc<Self> {
         let state = Mutex::new(State { length: attempt.lease(), since, lost: None });
-        Arc::new(Self { attempt, state })
+        Arc::new(Self { attempt, time_to_stop, state })
     }
 
     /// Whether half of it was gone before its work could begin.
@@ -73,12 +73,23 @@ impl Lease {
                 };
                 sleep_until(next).await;
                 if let Err(error) = lease.renew(None).await {
-                    lease.lose(Lost::because(error));
+                    lease.lose(lease.lost_because(error));
                     return;
                 }
             }
         };
         Keeping(tokio::spawn(renewals.with_current_context()).abort_handle())
+    }
+
+    /// What a Renew that came to this says of it.
+    pub(crate) fn lost_because(&self, error: Error) -> Lost {
+        let until = self.state().until();
+        if matches!(error.kind(), ErrorKind::LeaseLost { .. }) {
+            return Lost { error, refused: true, until };
+        }
+        let kind = ErrorKind::LeaseLost { value: None };
+        let text = "the lease could not be renewed in time";
+        Lost { error: Error::new(kind, "LEASE_OVER", text).with_source(error), refused: false, until }
     }
 
     fn lose(&self, lost: Lost) {
@@ -98,12 +109,13 @@ impl Lease {
         self.state().lost.take()
     }
 
-    /// Sends a Renew until it is answered, or the lease counts as lost: a tenth of it before its end, for the work to stop
-    /// by then.
+    /// Sends a Renew until it is answered, or the lease counts as lost: that long before its end, for the work to stop by
+    /// then.
     pub(crate) async fn renew(&self, cancel: Option<&CancellationToken>) -> Result<(), Error> {
         let (length, within) = {
-            let State { length, since, .. } = *self.state();
-            (length, (since + length / 10 * 9).saturating_duration_since(Instant::now()))
+            let state = self.state();
+            let before = self.time_to_stop.map_or(state.length / 10, |time| time.min(state.length / 4));
+            (state.length, (state.until() - before).saturating_duration_since(Instant::now()))
         };
         if within.is_zero() {
             let kind = ErrorKind::StoreUnavailable { may_have_taken_effect: false };
@@ -118,7 +130,8 @@ impl Lease {
         };
         let client = self.attempt.client();
         let once = (length / 6).max(SHORTEST_RENEWAL).min(client.options().try_timeout);
-        let how = Sending { method: Method::Renew, within, once, wait: Duration::ZERO, reports: false };
+        let how =
+            Sending { method: Method::Renew, within, once, wait: Duration::ZERO, again: Again::Renewal };
         let (sent, answer) = client.send::<_, RenewResponse>(how, &request, cancel).await;
         let granted = duration(answer?.lease);
         let mut state = self.state();

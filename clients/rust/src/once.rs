@@ -23,7 +23,7 @@ use crate::proto::begin_response::Decision;
 use crate::proto::unresolved::Reason;
 use crate::proto::{self, BeginRequest, BeginResponse};
 use crate::request::Request;
-use crate::sending::{Method, Sending, unless_cancelled};
+use crate::sending::{Again, Method, Sending, unless_cancelled};
 use crate::telemetry::Observed;
 use crate::time::{duration, time, written};
 use crate::withdrawal::Withdrawal;
@@ -293,7 +293,7 @@ impl<C> Run<'_, '_, C> {
                 let checkpoints = started.checkpoints.into_iter().map(saved).collect();
                 let attempt =
                     Attempt::new(self.client.clone(), owner, checkpoints, self.options.cancel.as_ref());
-                self.own(attempt.clone(), Lease::new(attempt, since), work).await
+                self.own(attempt.clone(), Lease::new(attempt, since, None), work).await
             }
             Some(Decision::Replayed(replayed)) => {
                 self.observed.decision = "replayed";
@@ -356,7 +356,8 @@ impl<C> Run<'_, '_, C> {
             let left = until.saturating_duration_since(Instant::now());
             withdrawal.request.wait = Some(left).filter(|left| !left.is_zero()).map(written);
             let once = self.client.options().try_timeout;
-            let how = Sending { method: Method::Begin, within, once, wait: left, reports: false };
+            let again = Again::MayPass;
+            let how = Sending { method: Method::Begin, within, once, wait: left, again };
             withdrawal.due = true;
             let (sent, answer) = self.client.send::<_, BeginResponse>(how, &withdrawal.request, cancel).await;
             let unanswered = match &answer {
@@ -420,7 +421,7 @@ impl<C> Run<'_, '_, C> {
         self.observed.decision = "started";
         let cancel = self.options.cancel.as_ref();
         let attempt = Attempt::new(self.client.clone(), handoff, Vec::new(), cancel);
-        let lease = Lease::new(attempt.clone(), Instant::now());
+        let lease = Lease::new(attempt.clone(), Instant::now(), None);
         lease.renew(cancel).await.map_err(Error::of_work)?;
         self.own(attempt, lease, work).await
     }

@@ -37,6 +37,8 @@ pub struct ClientOptions {
     pub(crate) report_timeout: Duration,
     pub(crate) connections: usize,
     pub(crate) on_unexpected: Meaning,
+    pub(crate) fails_fast: bool,
+    pub(crate) largest_answer: usize,
 }
 
 /// PEM files: who signs the server's certificate, and the client's own certificate and key.
@@ -68,6 +70,8 @@ impl ClientOptions {
             report_timeout: Duration::from_secs(10),
             connections: 2,
             on_unexpected: Meaning::Unknown,
+            fails_fast: false,
+            largest_answer: 64 << 20,
         }
     }
 
@@ -144,6 +148,21 @@ impl ClientOptions {
     /// What an error of a work means that says nothing of itself: [`Meaning::Unknown`].
     pub fn on_unexpected(mut self, meaning: Meaning) -> Self {
         self.on_unexpected = meaning;
+        self
+    }
+
+    /// For plain methods at which somebody waits: an error that the server answered ends the call, even where it may pass
+    /// (INTERNAL, a quota). What got no answer is sent again as ever; so is, after errors that may pass, an owner's word: its
+    /// Complete, its Abort, its Renew.
+    pub fn fail_fast(mut self) -> Self {
+        self.fails_fast = true;
+        self
+    }
+
+    /// The largest answer that is taken, in bytes: 64 MiB. A server may be set to send larger ones
+    /// (`limits.max_response_bytes`).
+    pub fn largest_answer(mut self, bytes: usize) -> Self {
+        self.largest_answer = bytes;
         self
     }
 

@@ -18,7 +18,7 @@ use crate::lease::{Keeping, Lease, Lost};
 use crate::once::{Outcome, Run, WITHIN, own};
 use crate::proto::abort_request::Disposition;
 use crate::proto::{self, AbortRequest, AbortResponse, CompleteRequest, CompleteResponse};
-use crate::sending::{Method, Sending};
+use crate::sending::{Again, Method, Sending};
 use crate::time::written;
 use crate::withdrawal::NOTHING_RAN;
 
@@ -44,7 +44,7 @@ impl<C> Run<'_, '_, C> {
             && let Err(error) = lease.renew(self.options.cancel.as_ref()).await
         {
             unreported.disarm();
-            return Err(self.never_ran(&attempt, error).await);
+            return Err(self.never_ran(&attempt, &lease, error).await);
         }
         unreported.work_began(Arc::clone(&lease));
         let within = self.within(&attempt.owner().tenant);
@@ -65,9 +65,9 @@ impl<C> Run<'_, '_, C> {
     }
 
     /// Gives back what was granted too late.
-    async fn never_ran<T>(&mut self, attempt: &Attempt, error: Error) -> Error<T> {
+    async fn never_ran<T>(&mut self, attempt: &Attempt, lease: &Lease, error: Error) -> Error<T> {
         let was_cancelled = matches!(error.kind(), ErrorKind::Cancelled);
-        let lost = Lost::because(error);
+        let lost = lease.lost_because(error);
         if !lost.refused {
             attempt.abort(Disposition::Release, NOTHING_RAN.to_owned(), Duration::ZERO).await;
         }
@@ -102,7 +102,7 @@ impl<C> Run<'_, '_, C> {
             return ended.map(outcome).map_err(own);
         }
         let lost = lease.take_lost();
-        if let Some(Lost { error, refused: true }) = lost {
+        if let Some(Lost { error, refused: true, .. }) = lost {
             self.observed.outcome = "lost";
             return Err(lost_with(error, ended));
         }
@@ -201,9 +201,9 @@ struct Reported {
 
 impl Attempt {
     /// How the word of the attempt is sent.
-    fn reporting(&self, method: Method, within: Duration) -> Sending {
+    pub(crate) fn reporting(&self, method: Method, within: Duration) -> Sending {
         let once = self.client().options().try_timeout;
-        Sending { method, within, once, wait: Duration::ZERO, reports: true }
+        Sending { method, within, once, wait: Duration::ZERO, again: Again::Report }
     }
 
     /// Reports a result, and as much of it as is taken, whatever becomes of the caller. Gives the value back.

@@ -18,8 +18,6 @@ use crate::telemetry;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// The largest answer that is taken.
-const MOST_ANSWER: usize = 64 << 20;
 
 /// A method of the services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,8 +73,20 @@ pub(crate) struct Sending {
     pub(crate) within: Duration,
     pub(crate) once: Duration,
     pub(crate) wait: Duration,
-    /// This is the word of an attempt that ran: it waits for a credential that is being replaced.
-    pub(crate) reports: bool,
+    pub(crate) again: Again,
+}
+
+/// After what a call is sent again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Again {
+    /// Only what is no answer: the server or its store was unavailable, or the connection broke.
+    NoAnswer,
+    /// And after errors that may pass.
+    MayPass,
+    /// The word of an attempt that ran: it waits for a credential that is being replaced, too.
+    Report,
+    /// A renewal: after whatever does not say that the key is lost.
+    Renewal,
 }
 
 /// How a call was sent.
@@ -91,13 +101,17 @@ pub(crate) struct Sent {
 impl Sending {
     /// Whether a call that came to this is sent again.
     pub(crate) fn goes_on(&self, answer: &Answer) -> bool {
-        match answer.code {
-            Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown | Code::Internal => {
-                true
-            }
-            Code::ResourceExhausted if answer.pause.is_some() => true,
-            Code::Unauthenticated if self.reports => true,
-            _ => self.method == Method::Renew && !answer.is_lost(),
+        let may_pass = match answer.code {
+            Code::Unavailable | Code::DeadlineExceeded => return true,
+            Code::Cancelled | Code::Unknown | Code::Internal => true,
+            Code::ResourceExhausted => answer.pause.is_some(),
+            _ => false,
+        };
+        match self.again {
+            Again::NoAnswer => answer.is_of_the_transport(),
+            Again::MayPass => may_pass,
+            Again::Report => may_pass || answer.code == Code::Unauthenticated,
+            Again::Renewal => may_pass || !answer.is_lost(),
         }
     }
 }
@@ -197,7 +211,8 @@ impl Client {
         let mut request = Request::new(message.clone());
         request.set_timeout(longest);
         telemetry::carry(context, request.metadata_mut());
-        let mut stub = tonic::client::Grpc::new(self.connections()).max_decoding_message_size(MOST_ANSWER);
+        let mut stub = tonic::client::Grpc::new(self.connections())
+            .max_decoding_message_size(self.options().largest_answer);
         let codec = tonic_prost::ProstCodec::<Q, A>::default();
         let path = format!("/{}", method.full_name());
         let path = PathAndQuery::try_from(path).map_err(|error| Status::internal(error.to_string()))?;
@@ -273,7 +288,11 @@ mod vectors {
                 within: Duration::ZERO,
                 once: Duration::ZERO,
                 wait: Duration::ZERO,
-                reports: matches!(method, Method::Complete | Method::Abort),
+                again: match method {
+                    Method::Complete | Method::Abort => Again::Report,
+                    Method::Renew => Again::Renewal,
+                    _ => Again::MayPass,
+                },
             };
             let answer = answer(case);
             let sends = u32::try_from(case["sends"].as_u64().expect("a number")).expect("32 bits");

@@ -51,6 +51,11 @@ impl Answer {
         matches!(self.reason.as_str(), "FENCE_LOST" | "ALREADY_COMPLETED" | "KEY_NOT_FOUND")
     }
 
+    /// Whether this is no word of the server's: a status that it sent has no source, one that the transport made has.
+    pub(crate) fn is_of_the_transport(&self) -> bool {
+        std::error::Error::source(&self.status).is_some()
+    }
+
     /// The typed error. What is not known of a call that got no answer is put in by who knows all its sends.
     pub(crate) fn into_error(self, method: Method) -> Error {
         let Self { code, reason, pause, status } = self;

@@ -10,7 +10,7 @@ use crate::proto::begin_response::Decision;
 use crate::proto::{
     AbortRequest, AbortResponse, BeginRequest, BeginResponse, LookupRequest, LookupResponse, State,
 };
-use crate::sending::{Method, Sending};
+use crate::sending::{Again, Method, Sending};
 
 /// How long it is tried.
 const WITHIN: Duration = Duration::from_secs(2);
@@ -44,7 +44,7 @@ impl Drop for Withdrawal {
 
 async fn withdraw(client: Client, mut request: BeginRequest) {
     let once = client.options().try_timeout.min(WITHIN);
-    let how = |method| Sending { method, within: WITHIN, once, wait: Duration::ZERO, reports: false };
+    let how = |method| Sending { method, within: WITHIN, once, wait: Duration::ZERO, again: Again::MayPass };
     let lookup = LookupRequest { key: request.key.clone() };
     let found: LookupResponse = match client.send(how(Method::Lookup), &lookup, None).await.1 {
         Ok(found) => found,
