@@ -1,12 +1,19 @@
 //! A server as its callers reach it: where it is, how the way there is encrypted, and the credential that they show.
 
+use std::future::poll_fn;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
+use http::HeaderValue;
+use http::header::AUTHORIZATION;
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 use tonic::Request;
+use tonic::body::Body;
+use tonic::codegen::Service;
 use tonic::metadata::AsciiMetadataValue;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
@@ -129,6 +136,31 @@ impl Remote {
             }
         }
         state
+    }
+}
+
+/// As what a client's calls go through: with the caller's token, over the connection that all share.
+impl Service<http::Request<Body>> for Remote {
+    type Response = http::Response<Body>;
+    type Error = tonic::transport::Error;
+    type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
+        let mut channel = self.channel();
+        if let Some(token) = &self.look().token
+            && let Ok(mut value) = HeaderValue::from_bytes(token.as_bytes())
+        {
+            value.set_sensitive(true);
+            request.headers_mut().insert(AUTHORIZATION, value);
+        }
+        Box::pin(async move {
+            poll_fn(|context| channel.poll_ready(context)).await?;
+            channel.call(request).await
+        })
     }
 }
 

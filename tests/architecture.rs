@@ -220,6 +220,19 @@ fn only_storage_knows_a_database() {
 }
 
 #[test]
+fn only_the_command_line_is_a_client_and_by_the_library() {
+    let library = ["use semel_client::Client;", "fn f() { semel_client::proto::Key::default(); }"];
+    refused("server/limits.rs", &library, "only the command line is a client");
+    refused("coordinator.rs", &library, "only the command line is a client");
+    allowed("cli/once.rs", &library);
+    let stubs = [
+        "use crate::proto::idempotency_service_client::IdempotencyServiceClient;",
+        "use crate::proto as p; fn f() { p::operator_service_client::OperatorServiceClient::new(); }",
+    ];
+    refused("cli/once.rs", &stubs, "calls through clients/rust");
+}
+
+#[test]
 fn only_the_coordinator_writes() {
     refused(
         "server/idempotency.rs",

@@ -3,17 +3,16 @@
 use std::time::Duration;
 
 use clap::Args;
-use tonic::transport::Channel;
+use semel_client::proto::AbortRequest;
+use semel_client::proto::abort_request::Disposition;
 
 use super::begin::sent_length;
-use super::client::{Client, Target, idempotency_service};
+use super::client::{Client, Target};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::identity::OwnerArgs;
 use super::output::{Output, Report, Value};
 use crate::config::parse_duration;
-use crate::proto::abort_request::Disposition;
-use crate::proto::{AbortRequest, AbortResponse};
 
 /// Give a key up without a result
 #[derive(Debug, Args)]
@@ -62,21 +61,11 @@ impl Abort {
             detail: self.detail.clone(),
             retry_after: self.retry_after.map(sent_length),
         };
-        let done = abort(client, &request).await?;
+        let done = client.call(async |semel| semel.abort(request).await).await?;
         Ok(Report {
             headline: headline.to_owned(),
             fields: vec![("repeated_call", Value::Flag(done.repeated_call))],
             exit: Exit::DONE,
         })
     }
-}
-
-/// Sends an abort.
-pub(crate) async fn abort(client: &Client, request: &AbortRequest) -> Result<AbortResponse, Failure> {
-    client
-        .insisting()
-        .call(request, Duration::ZERO, async |channel: Channel, request| {
-            idempotency_service(channel).abort(request).await
-        })
-        .await
 }

@@ -5,12 +5,13 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use clap::Args;
+use semel_client::proto::begin_response::Decision;
+use semel_client::proto::result::Outcome;
+use semel_client::proto::{self, BeginRequest};
 use sha2::{Digest, Sha256};
-use tokio::time::Instant;
-use tonic::transport::Channel;
 use uuid::Uuid;
 
-use super::client::{Client, Target, idempotency_service};
+use super::client::{Client, Target};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::identity::KeyArgs;
@@ -18,9 +19,6 @@ use super::output::{Output, Report, Value};
 use super::record_view::{checkpoints, result_fields, unresolved_reason};
 use super::result_args::read_input;
 use crate::config::parse_duration;
-use crate::proto::begin_response::Decision;
-use crate::proto::result::Outcome;
-use crate::proto::{self, BeginRequest};
 
 /// Reserve a key, or learn what became of it
 #[derive(Debug, Args)]
@@ -129,9 +127,8 @@ impl Begin {
         let key = self.key.of(&self.target.tenant);
         let mut request = self.options.request(key, attempt_id, self.wait)?;
         request.retry = self.retry;
-        let (decision, _) = begin(client, &request, self.wait)
-            .await
-            .map_err(|failure| failure.of_begin(&request.attempt_id))?;
+        let decision =
+            begin(client, &request).await.map_err(|failure| failure.of_begin(&request.attempt_id))?;
         let mut report = report(&request, decision);
         // Whoever completes has to reach the same record, without being told again where it is.
         report
@@ -141,18 +138,10 @@ impl Begin {
     }
 }
 
-/// Sends a begin; tells also when that was sent which was answered.
-pub(crate) async fn begin(
-    client: &Client,
-    request: &BeginRequest,
-    wait: Duration,
-) -> Result<(Decision, Instant), Failure> {
-    let (response, sent) = client
-        .timed_call(request, wait, async |channel: Channel, request| {
-            idempotency_service(channel).begin(request).await
-        })
-        .await?;
-    response.decision.map(|decision| (decision, sent)).ok_or_else(|| {
+/// Sends a begin.
+pub(crate) async fn begin(client: &Client, request: &BeginRequest) -> Result<Decision, Failure> {
+    let response = client.call(async |semel| semel.begin(request.clone()).await).await?;
+    response.decision.ok_or_else(|| {
         Failure::Local("the server's answer holds no decision that this release knows".to_owned())
     })
 }

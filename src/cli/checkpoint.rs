@@ -1,19 +1,16 @@
 //! `semel checkpoint`
 
-use std::path::PathBuf;
-use std::time::Duration;
-
 use bytes::Bytes;
 use clap::Args;
-use tonic::transport::Channel;
+use semel_client::proto::SaveCheckpointRequest;
+use std::path::PathBuf;
 
-use super::client::{Client, Target, idempotency_service};
+use super::client::{Client, Target};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::identity::OwnerArgs;
 use super::output::{Output, Report, Value};
 use super::result_args::read_input;
-use crate::proto::SaveCheckpointRequest;
 
 /// Save a recovery point that the next attempt receives
 #[derive(Debug, Args)]
@@ -56,11 +53,7 @@ impl Checkpoint {
             name: self.name.clone(),
             value,
         };
-        let saved = client
-            .call(&request, Duration::ZERO, async |channel: Channel, request| {
-                idempotency_service(channel).save_checkpoint(request).await
-            })
-            .await?;
+        let saved = client.call(async |semel| semel.save_checkpoint(request).await).await?;
         Ok(Report {
             headline: "saved: the next attempt receives it".to_owned(),
             fields: vec![("repeated_call", Value::Flag(saved.repeated_call))],

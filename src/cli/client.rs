@@ -1,21 +1,22 @@
-//! Calls to the server: where it is, how long it is tried, and what is sent again.
+//! Calls to the server: where it is, how long it is tried. What is sent again is the client library's to say.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use tokio::time::{Instant, timeout_at};
-use tonic::transport::{Channel, Endpoint};
-use tonic::{Request, Response, Status};
+use opentelemetry::Context;
+use opentelemetry::propagation::TextMapPropagator as _;
+use opentelemetry::trace::{FutureExt as _, SpanContext, TraceContextExt as _};
+use opentelemetry_sdk::propagation::TraceContextPropagator;
+use semel_client::ClientOptions;
+use tokio::time::Instant;
+use tonic::transport::Endpoint;
 
-use super::failure::{Failure, is_lost, pause_of};
+use super::failure::Failure;
 use crate::config::parse_duration;
-use crate::proto::idempotency_service_client::IdempotencyServiceClient;
-use crate::proto::operator_service_client::OperatorServiceClient;
 use crate::remote::{Access, Remote};
 
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// How long one attempt to connect may take, and an answer to a ping. A server that is gone may also just be silent:
 /// nothing refuses the connection, and nothing breaks it.
 const SILENCE: Duration = Duration::from_secs(5);
@@ -25,16 +26,6 @@ const DEFAULT_SERVER: &str = "http://127.0.0.1:7400";
 
 /// The largest answer that is taken: what `limits.max_response_bytes` of a server may be at most.
 const MOST_ANSWER_BYTES: usize = 1 << 30;
-
-/// The service that every caller uses.
-pub(crate) fn idempotency_service(channel: Channel) -> IdempotencyServiceClient<Channel> {
-    IdempotencyServiceClient::new(channel).max_decoding_message_size(MOST_ANSWER_BYTES)
-}
-
-/// The operators' service.
-pub(crate) fn operator_service(channel: Channel) -> OperatorServiceClient<Channel> {
-    OperatorServiceClient::new(channel).max_decoding_message_size(MOST_ANSWER_BYTES)
-}
 
 /// What the server is believed by, and the credential that it is shown.
 #[derive(Clone, Debug, Args)]
@@ -118,13 +109,9 @@ impl Connection {
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
     remote: Remote,
-    /// How long a call is tried in all.
-    timeout: Duration,
-    /// How long one try may take before it is sent again.
-    patience: Duration,
-    /// Errors that may pass do not end a call either.
-    insists: bool,
-    traceparent: Option<tonic::metadata::AsciiMetadataValue>,
+    semel: semel_client::Client,
+    /// What its calls belong to.
+    context: Context,
 }
 
 impl Client {
@@ -137,88 +124,55 @@ impl Client {
                 .keep_alive_while_idle(true)
         };
         let remote = connection.access.remote(&connection.server, shape)?;
-        let traceparent = match &connection.traceparent {
-            None => None,
-            Some(text) => Some(
-                text.parse()
-                    .map_err(|_| Failure::Usage("--traceparent is not a header's value".to_owned()))?,
-            ),
-        };
-        Ok(Self {
-            remote,
-            timeout: connection.timeout,
-            patience: connection.timeout,
-            insists: false,
-            traceparent,
-        })
-    }
-
-    /// Sends `message` until it is answered. Only what got no answer is sent again, and always unchanged: the
-    /// contract gives it the effect of being sent once. Calls that got no answer are sent again for as long as the
-    /// client's timeout; a single one may take `more`, because the server holds it.
-    pub(crate) async fn call<M: Clone, A>(
-        &self,
-        message: &M,
-        more: Duration,
-        send: impl AsyncFn(Channel, Request<M>) -> Result<Response<A>, Status>,
-    ) -> Result<A, Failure> {
-        self.timed_call(message, more, send).await.map(|(answer, _)| answer)
-    }
-
-    /// As [`Self::call`]; tells also when that was sent which was answered.
-    pub(crate) async fn timed_call<M: Clone, A>(
-        &self,
-        message: &M,
-        more: Duration,
-        send: impl AsyncFn(Channel, Request<M>) -> Result<Response<A>, Status>,
-    ) -> Result<(A, Instant), Failure> {
-        let began = Instant::now();
-        let until = began + self.timeout.saturating_add(more);
-        let mut give_up = None;
-        let mut pause = FIRST_PAUSE;
-        loop {
-            let sent = Instant::now();
-            let longest = self.patience.saturating_add(more).min(until.saturating_duration_since(sent));
-            let mut request = self.remote.request(message.clone());
-            request.set_timeout(longest);
-            if let Some(traceparent) = &self.traceparent {
-                request.metadata_mut().insert("traceparent", traceparent.clone());
-            }
-            // The request's own timeout counts only once there is a connection.
-            let status = match timeout_at(sent + longest, send(self.remote.channel(), request)).await {
-                Ok(Ok(response)) => return Ok((response.into_inner(), sent)),
-                Ok(Err(status)) => status,
-                Err(_) => Status::deadline_exceeded("no answer in time"),
-            };
-            let asked = if self.insists { pause_of(&status) } else { None };
-            let again = Instant::now() + pause.max(asked.unwrap_or_default());
-            let give_up = *give_up.get_or_insert(sent + self.timeout);
-            if !(is_lost(&status) || asked.is_some()) || again >= give_up || again >= until {
-                return Err(Failure::of(&status, self.server(), began.elapsed()));
-            }
-            tokio::time::sleep_until(again).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+        let mut context = Context::new();
+        if let Some(text) = &connection.traceparent
+            && let Some(caller) = traceparent(text)
+        {
+            context = context.with_remote_span_context(caller);
         }
+        Ok(Self { semel: library(&remote, connection.timeout)?, remote, context })
     }
 
-    /// The same server, for an owner's word about its attempt. That is not dropped for a bug, nor because the server
-    /// is too busy: the work is done, and only the word of it can still be lost.
-    pub(crate) fn insisting(&self) -> Self {
-        Self { insists: true, ..self.clone() }
+    /// What a call of the library comes to, for people.
+    pub(crate) async fn call<A>(
+        &self,
+        send: impl AsyncFnOnce(&semel_client::Client) -> Result<A, semel_client::Error>,
+    ) -> Result<A, Failure> {
+        let began = Instant::now();
+        self.within_context(send).await.map_err(|error| self.failure(&error, began.elapsed()))
+    }
+
+    /// What a use of the library comes to that belongs to the caller's trace.
+    pub(crate) async fn within_context<A>(&self, used: impl AsyncFnOnce(&semel_client::Client) -> A) -> A {
+        used(&self.semel).with_context(self.context.clone()).await
+    }
+
+    /// An error of the library, after that time.
+    pub(crate) fn failure(&self, error: &semel_client::Error, within: Duration) -> Failure {
+        Failure::of(error, self.server(), within)
     }
 
     /// The same server, tried for another length of time in all.
-    pub(crate) fn within(&self, timeout: Duration) -> Self {
-        Self { timeout, patience: self.patience.min(timeout), ..self.clone() }
-    }
-
-    /// The same server, with another length of time after which a call without an answer is sent again.
-    pub(crate) fn patient(&self, patience: Duration) -> Self {
-        Self { patience, ..self.clone() }
+    pub(crate) fn within(&self, timeout: Duration) -> Result<Self, Failure> {
+        Ok(Self { semel: library(&self.remote, timeout)?, ..self.clone() })
     }
 
     /// The server's address.
     pub(crate) fn server(&self) -> &str {
         self.remote.address()
     }
+}
+
+/// The client library on the connection to a server. Every request names its tenant; people ask again by themselves.
+fn library(remote: &Remote, timeout: Duration) -> Result<semel_client::Client, Failure> {
+    let options = ClientOptions::new().tenant("").timeout(timeout).try_timeout(timeout).fail_fast();
+    semel_client::Client::through(remote.clone(), options.largest_answer(MOST_ANSWER_BYTES))
+        .map_err(|error| Failure::Usage(error.to_string()))
+}
+
+/// Reads a W3C traceparent; one that is none is not passed on.
+fn traceparent(text: &str) -> Option<SpanContext> {
+    let carrier = HashMap::from([("traceparent".to_owned(), text.to_owned())]);
+    let context = TraceContextPropagator::new().extract_with_context(&Context::new(), &carrier);
+    context.has_active_span().then(|| context.span().span_context().clone())
 }

@@ -3,17 +3,16 @@
 use std::time::Duration;
 
 use clap::Args;
-use tonic::transport::Channel;
+use semel_client::proto::CompleteRequest;
 
 use super::begin::sent_length;
-use super::client::{Client, Target, idempotency_service};
+use super::client::{Client, Target};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::identity::OwnerArgs;
 use super::output::{Output, Report, Value};
 use super::result_args::ResultArgs;
 use crate::config::parse_duration;
-use crate::proto::{CompleteRequest, CompleteResponse};
 
 /// Store the result of the attempt that holds the fence
 #[derive(Debug, Args)]
@@ -41,7 +40,7 @@ impl Complete {
             result: Some(self.result.result()?),
             retention: self.retention.map(sent_length),
         };
-        let done = complete(client, &request).await?;
+        let done = client.call(async |semel| semel.complete(request).await).await?;
         Ok(Report {
             headline: if done.repeated_call {
                 "completed before: this result already stood"
@@ -57,17 +56,4 @@ impl Complete {
             exit: Exit::DONE,
         })
     }
-}
-
-/// Sends a complete.
-pub(crate) async fn complete(
-    client: &Client,
-    request: &CompleteRequest,
-) -> Result<CompleteResponse, Failure> {
-    client
-        .insisting()
-        .call(request, Duration::ZERO, async |channel: Channel, request| {
-            idempotency_service(channel).complete(request).await
-        })
-        .await
 }

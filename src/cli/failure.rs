@@ -4,6 +4,7 @@ use std::error::Error as _;
 use std::fmt;
 use std::time::Duration;
 
+use semel_client::ErrorKind;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
@@ -50,8 +51,23 @@ pub(crate) struct Refusal {
 }
 
 impl Failure {
-    /// What `status` says; `within` is how long an answer was awaited in all.
-    pub(crate) fn of(status: &Status, server: &str, within: Duration) -> Self {
+    /// What an error of the client library says; `within` is how long an answer was awaited in all.
+    pub(crate) fn of(error: &semel_client::Error, server: &str, within: Duration) -> Self {
+        let source = error.source();
+        if let Some(status) = source.and_then(|source| source.downcast_ref()) {
+            return Self::of_status(status, server, within);
+        }
+        // A lost lease rests on what its last Renew came to.
+        if let Some(error) = source.and_then(|source| source.downcast_ref()) {
+            return Self::of(error, server, within);
+        }
+        match error.kind() {
+            ErrorKind::StoreUnavailable { .. } => Self::unreachable(server, within, NO_ANSWER.to_owned()),
+            _ => Self::Local(error.to_string()),
+        }
+    }
+
+    fn of_status(status: &Status, server: &str, within: Duration) -> Self {
         let details = status.get_error_details();
         let reason = details.error_info().map(|info| info.reason.clone()).unwrap_or_default();
         let timed_out = matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled);
@@ -67,11 +83,6 @@ impl Failure {
             fields: fields.iter().map(|bad| (bad.field.clone(), bad.description.clone())).collect(),
             retry_after: details.retry_info().and_then(|retry| retry.retry_delay),
         })
-    }
-
-    /// No answer within that time, and no error either.
-    pub(crate) fn silence(server: &str, within: Duration) -> Self {
-        Self::unreachable(server, within, NO_ANSWER.to_owned())
     }
 
     fn unreachable(server: &str, within: Duration, cause: String) -> Self {
@@ -190,20 +201,10 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Whether the call got no answer, so that sending it again is what the contract asks for: the server said that
-/// it is unavailable, or the connection broke.
-pub(crate) fn is_lost(status: &Status) -> bool {
+/// Whether the call got no answer: the server said that it is unavailable, or the connection broke.
+fn is_lost(status: &Status) -> bool {
     // A status that the server sent has no source; one that the transport made has.
     matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded) || status.source().is_some()
-}
-
-/// How long to pause after an error that is an answer, but may not be the last: a bug, or too much to do.
-pub(crate) fn pause_of(status: &Status) -> Option<Duration> {
-    match status.code() {
-        Code::Internal => Some(Duration::ZERO),
-        Code::ResourceExhausted => status.get_details_retry_info()?.retry_delay,
-        _ => None,
-    }
 }
 
 fn innermost(status: &Status) -> String {

@@ -1,16 +1,13 @@
 //! `semel forget`
 
-use std::time::Duration;
-
 use clap::Args;
-use tonic::transport::Channel;
+use semel_client::proto::ForgetRecordRequest;
 
-use super::client::{Client, Target, operator_service};
+use super::client::{Client, Target};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::identity::KeyArgs;
 use super::output::{Output, Report, Value};
-use crate::proto::ForgetRecordRequest;
 
 /// For operators: erase a record, all but its fence
 #[derive(Debug, Args)]
@@ -37,11 +34,7 @@ impl Forget {
             fence: self.fence,
             force: self.force,
         };
-        client
-            .call(&request, Duration::ZERO, async |channel: Channel, request| {
-                operator_service(channel).forget_record(request).await
-            })
-            .await?;
+        client.call(async |semel| semel.forget_record(request).await).await?;
         Ok(Report {
             headline: "forgotten: the next begin runs, under a higher fence".to_owned(),
             fields: vec![("forgotten", Value::Flag(true))],

@@ -1,8 +1,7 @@
 //! Flags that say which key, and which attempt at it.
 
 use clap::Args;
-
-use crate::proto;
+use semel_client::proto;
 
 /// Which key, said in full: nothing is taken from the environment, where a key of another operation may stand.
 #[derive(Clone, Debug, Args)]

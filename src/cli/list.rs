@@ -1,17 +1,14 @@
 //! `semel list`
 
-use std::time::Duration;
-
 use clap::{Args, ValueEnum};
-use tonic::transport::Channel;
+use semel_client::proto::{ListRecordsRequest, Record, State};
 
-use super::client::{Client, Target, operator_service};
+use super::client::{Client, Target};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::in_runtime;
 use super::output::{Output, json_object, print, printable, write_out};
 use super::record_view::{record_fields, state_name};
-use crate::proto::{ListRecordsRequest, Record, State};
 
 /// For operators: page through a tenant's records
 #[derive(Debug, Args)]
@@ -87,11 +84,7 @@ impl List {
         };
         let mut listed = 0_usize;
         loop {
-            let page = client
-                .call(&request, Duration::ZERO, async |channel: Channel, request| {
-                    operator_service(channel).list_records(request).await
-                })
-                .await?;
+            let page = client.call(async |semel| semel.list_records(request.clone()).await).await?;
             if listed == 0 && self.output == ListOutput::Human && !page.records.is_empty() {
                 write_out(&format!(
                     "{:<12} {:>17} {:>7}  {:<32} KEY\n",

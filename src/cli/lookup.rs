@@ -1,17 +1,14 @@
 //! `semel lookup`
 
-use std::time::Duration;
-
 use clap::Args;
-use tonic::transport::Channel;
+use semel_client::proto::{self, LookupRequest, Record};
 
-use super::client::{Client, Target, idempotency_service};
+use super::client::{Client, Target};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::identity::KeyArgs;
 use super::output::{Output, Report};
 use super::record_view::{record_fields, state_name};
-use crate::proto::{self, LookupRequest, Record};
 
 /// Tell what is known of a key, and change nothing
 #[derive(Debug, Args)]
@@ -38,10 +35,6 @@ impl Lookup {
 
 /// What is known of `key`.
 pub(crate) async fn lookup(client: &Client, key: Option<proto::Key>) -> Result<Record, Failure> {
-    let response = client
-        .call(&LookupRequest { key }, Duration::ZERO, async |channel: Channel, request| {
-            idempotency_service(channel).lookup(request).await
-        })
-        .await?;
+    let response = client.call(async |semel| semel.lookup(LookupRequest { key }).await).await?;
     Ok(response.record.unwrap_or_default())
 }

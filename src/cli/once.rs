@@ -108,8 +108,8 @@ impl Once {
     async fn once(&self, signals: &mut Signals, outlets: &Outlets) -> Result<Exit, Failure> {
         let client = Client::new(&self.target.connection)?;
         let key = self.key.of(&self.target.tenant);
-        let mut ownership = match acquire(&client, key, &self.options, self.wait, signals).await? {
-            Acquired::Ownership(ownership) => ownership,
+        let granted = match acquire(&client, key, &self.options, self.wait, signals).await? {
+            Acquired::Granted(granted) => granted,
             Acquired::Replayed(result) => {
                 let exit = outcome::replay(&result, outlets);
                 outlets.finish(self.report_within, signals).await;
@@ -123,25 +123,29 @@ impl Once {
                 return Ok(exit);
             }
         };
-        let secured = tokio::select! {
-            secured = ownership.secure(self.kill_after) => secured,
+        let held = tokio::select! {
+            held = granted.hold(self.kill_after) => held,
             signal = signals.next_ending() => {
-                let released = ownership.release("told to end; nothing ran").await;
+                let released = granted.release("told to end; nothing ran").await;
                 outlets.say(&format!("{signal} came before the command was started; nothing ran{released}"));
                 return Ok(Exit::of_signal(signal as i32));
             }
         };
-        if let Err(lost) = secured {
-            let released = match &lost {
-                Lost::Refused(_) => String::new(),
-                Lost::NotRenewed { .. } => ownership.release("nothing ran").await,
-            };
-            outlets.say(&format!("the command was not started: {}{released}", lost.why()));
-            return Ok(Exit::FENCE_LOST);
-        }
+        let held = match held {
+            Ok(held) => held,
+            Err(lost) => {
+                let released = match &lost {
+                    Lost::Refused(_) => String::new(),
+                    Lost::NotRenewed { .. } => granted.release("nothing ran").await,
+                };
+                outlets.say(&format!("the command was not started: {}{released}", lost.why()));
+                return Ok(Exit::FENCE_LOST);
+            }
+        };
+        let ownership = Ownership { granted, held };
         let child = match Child::start(
             &self.command,
-            &ownership,
+            &ownership.granted,
             &self.target.connection.access,
             self.max_output,
             outlets,
@@ -155,7 +159,7 @@ impl Once {
                 return Ok(Exit::UNREPORTED);
             }
             Err(error) => {
-                let released = ownership.release("the command could not be started").await;
+                let released = ownership.granted.release("the command could not be started").await;
                 outlets.say(&format!("cannot start the command: {error}{released}"));
                 return Ok(if error.kind() == std::io::ErrorKind::NotFound {
                     Exit::NOT_FOUND_COMMAND
@@ -164,7 +168,7 @@ impl Once {
                 });
             }
         };
-        let ended = child.attend(&mut ownership, signals, self.kill_after).await;
+        let ended = child.attend(&ownership, signals, self.kill_after).await;
         let (exit, text) = self.settle(&ownership, ended, signals, outlets).await;
         outlets.say(&text);
         Ok(exit)

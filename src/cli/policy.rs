@@ -1,15 +1,12 @@
 //! `semel policy`
 
-use std::time::Duration;
-
 use clap::Args;
-use tonic::transport::Channel;
+use semel_client::proto::GetPolicyRequest;
 
-use super::client::{Client, Target, operator_service};
+use super::client::{Client, Target};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::output::{Output, Report, Value};
-use crate::proto::GetPolicyRequest;
 
 /// For operators: tell the policy in force for a tenant and an endpoint
 #[derive(Debug, Args)]
@@ -28,11 +25,7 @@ impl PolicyInForce {
     pub(crate) async fn report(&self, client: &Client) -> Result<Report, Failure> {
         let request =
             GetPolicyRequest { tenant: self.target.tenant.clone(), endpoint: self.endpoint.clone() };
-        let policy = client
-            .call(&request, Duration::ZERO, async |channel: Channel, request| {
-                operator_service(channel).get_policy(request).await
-            })
-            .await?;
+        let policy = client.call(async |semel| semel.get_policy(request).await).await?;
         let on_lost_lease = if policy.rerun_after_lost_lease { "rerun" } else { "mark_unknown" };
         Ok(Report {
             headline: "policy in force".to_owned(),

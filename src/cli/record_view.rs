@@ -1,9 +1,10 @@
 //! Records, and their parts, as reports show them.
 
+use semel_client::proto::result::Outcome;
+use semel_client::proto::unresolved::Reason;
+use semel_client::proto::{self, Checkpoint, State, Unresolved};
+
 use super::output::{Field, Value};
-use crate::proto::result::Outcome;
-use crate::proto::unresolved::Reason;
-use crate::proto::{self, Checkpoint, State, Unresolved};
 
 /// What a shell must not keep from an earlier record.
 pub(crate) const FIELDS: &[&str] = &[

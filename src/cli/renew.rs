@@ -3,17 +3,15 @@
 use std::time::Duration;
 
 use clap::Args;
-use tokio::time::Instant;
-use tonic::transport::Channel;
+use semel_client::proto::RenewRequest;
 
 use super::begin::sent_length;
-use super::client::{Client, Target, idempotency_service};
+use super::client::{Client, Target};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::identity::OwnerArgs;
 use super::output::{Output, Report, Value};
 use crate::config::parse_duration;
-use crate::proto::{RenewRequest, RenewResponse};
 
 /// Extend the owner's lease
 #[derive(Debug, Args)]
@@ -38,7 +36,7 @@ impl Renew {
             attempt_id: self.owner.attempt_id.clone(),
             lease: self.lease.map(sent_length),
         };
-        let (renewed, _) = renew(client, &request).await?;
+        let renewed = client.call(async |semel| semel.renew(request).await).await?;
         Ok(Report {
             headline: "renewed: the key stays yours".to_owned(),
             fields: vec![
@@ -48,17 +46,4 @@ impl Renew {
             exit: Exit::DONE,
         })
     }
-}
-
-/// Sends a renew; tells also when that was sent which was answered.
-pub(crate) async fn renew(
-    client: &Client,
-    request: &RenewRequest,
-) -> Result<(RenewResponse, Instant), Failure> {
-    client
-        .insisting()
-        .timed_call(request, Duration::ZERO, async |channel: Channel, request| {
-            idempotency_service(channel).renew(request).await
-        })
-        .await
 }

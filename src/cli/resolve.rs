@@ -3,13 +3,12 @@
 mod filter;
 mod many;
 
-use std::time::Duration;
-
 use clap::Args;
-use tonic::transport::Channel;
+use semel_client::proto::resolve_record_request::Resolution;
+use semel_client::proto::{Key, Record, ResolveRecordRequest};
 
 use self::many::{Many, ManyArgs};
-use super::client::{Client, Connection, operator_service};
+use super::client::{Client, Connection};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::identity::KeyArgs;
@@ -17,8 +16,6 @@ use super::in_runtime;
 use super::output::{self, Output, Report};
 use super::record_view::{self, record_fields, state_name};
 use super::result_args::ResultArgs;
-use crate::proto::resolve_record_request::Resolution;
-use crate::proto::{Key, Record, ResolveRecordRequest};
 
 /// For operators: settle a record whose outcome nobody knows, or with --where many of them
 #[derive(Debug, Args)]
@@ -160,11 +157,7 @@ impl Decision {
             force: self.force,
             resolution: Some(self.resolution.clone()),
         };
-        let response = client
-            .call(&request, Duration::ZERO, async |channel: Channel, request| {
-                operator_service(channel).resolve_record(request).await
-            })
-            .await?;
+        let response = client.call(async |semel| semel.resolve_record(request).await).await?;
         Ok(response.record.unwrap_or_default())
     }
 

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use clap::Args;
+use semel_client::proto::result::Outcome;
+use semel_client::proto::{self, Header};
 
 use super::begin::parse_pair;
 use super::failure::Failure;
-use crate::proto::result::Outcome;
-use crate::proto::{self, Header};
 
 /// A result: what is replayed to everyone who asks later.
 #[derive(Debug, Args)]

@@ -57,7 +57,7 @@ const MOST_LINES: usize = 650;
 pub(crate) fn violations(files: &[File]) -> Vec<String> {
     let mut found = Vec::new();
     for file in files {
-        for rule in [domain, proto, databases, writes, clock, threads, coordinator, shape] {
+        for rule in [domain, proto, databases, library, writes, clock, threads, coordinator, shape] {
             found.extend(rule(file).into_iter().map(|broken| format!("src/{}: {broken}", file.path)));
         }
     }
@@ -100,6 +100,17 @@ fn databases(file: &File) -> Vec<String> {
         return Vec::new();
     }
     named(file, DATABASES, "only storage/* know a database")
+}
+
+fn library(file: &File) -> Vec<String> {
+    let mut found = Vec::new();
+    if !within(file, "cli") {
+        found.extend(named(file, &["semel_client"], "only the command line is a client"));
+    } else if !within(file, "cli/serve") {
+        let stubs = ["crate::proto::idempotency_service_client", "crate::proto::operator_service_client"];
+        found.extend(named(file, &stubs, "the command line calls through clients/rust, which sends again"));
+    }
+    found
 }
 
 fn writes(file: &File) -> Vec<String> {

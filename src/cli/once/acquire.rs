@@ -2,19 +2,19 @@
 
 use std::time::Duration;
 
+use semel_client::proto::begin_response::Decision;
+use semel_client::proto::unresolved::Reason;
+use semel_client::proto::{self, BeginRequest, InProgress, State, Unresolved};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::ownership::Ownership;
+use super::ownership::Granted;
 use super::signals::Signals;
 use crate::cli::begin::{BeginOptions, begin, sent_length};
 use crate::cli::client::Client;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::lookup::lookup;
-use crate::proto::begin_response::Decision;
-use crate::proto::unresolved::Reason;
-use crate::proto::{self, BeginRequest, InProgress, State, Unresolved};
 
 /// How long it is tried to give back a key that may have been granted without this process having learnt it.
 const WITHDRAW_WITHIN: Duration = Duration::from_secs(2);
@@ -25,7 +25,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 #[allow(clippy::large_enum_variant, reason = "taken apart at once by the one who asked; never kept")]
 pub(super) enum Acquired {
     /// The command is to run.
-    Ownership(Ownership),
+    Granted(Granted),
     /// It already ran.
     Replayed(proto::Result),
     /// It must not run: why, and with which status.
@@ -46,7 +46,7 @@ pub(super) async fn acquire(
         acquired = begin_until(client, &mut request, Instant::now() + wait) => Ok(acquired),
         signal = signals.next_ending() => Err(signal),
     };
-    let client = client.within(WITHDRAW_WITHIN).patient(WITHDRAW_WITHIN);
+    let client = client.within(WITHDRAW_WITHIN)?;
     match acquired {
         Ok(Err(failure)) if failure.may_pass() => {
             let withdrawn = if is_under_way(&client, &request).await {
@@ -76,20 +76,20 @@ async fn begin_until(
         let began = Instant::now();
         let left = until.saturating_duration_since(began);
         request.wait = Some(sent_length(left));
-        let pause = match begin(client, request, left).await {
-            Ok((Decision::Started(started), sent)) => {
-                return Ok(Acquired::Ownership(Ownership::new(client, request, &started, sent)));
+        let pause = match begin(client, request).await {
+            Ok(Decision::Started(started)) => {
+                return Ok(Acquired::Granted(Granted::new(client, request, started, began)));
             }
-            Ok((Decision::Replayed(replayed), _)) => {
+            Ok(Decision::Replayed(replayed)) => {
                 return Ok(Acquired::Replayed(replayed.result.unwrap_or_default()));
             }
-            Ok((Decision::Unresolved(unresolved), _)) => {
+            Ok(Decision::Unresolved(unresolved)) => {
                 return Ok(Acquired::Not(Exit::UNRESOLVED, why_unresolved(&unresolved)));
             }
-            Ok((Decision::InProgress(running), _)) if left.is_zero() => {
+            Ok(Decision::InProgress(running)) if left.is_zero() => {
                 return Ok(Acquired::Not(Exit::IN_PROGRESS, why_in_progress(&running)));
             }
-            Ok((Decision::InProgress(running), _)) => pause_of(running.retry_after),
+            Ok(Decision::InProgress(running)) => pause_of(running.retry_after),
             // Ours was granted and ended by an operator before its answer reached us: nothing of it ran.
             Err(failure) if failure.reason() == "ATTEMPT_ENDED" => {
                 request.attempt_id = Uuid::new_v4().to_string();
@@ -123,9 +123,10 @@ async fn is_under_way(client: &Client, request: &BeginRequest) -> bool {
 /// begin, sent again, tells. Says what came of it, for a message's end.
 async fn withdraw(client: &Client, mut request: BeginRequest) -> String {
     request.wait = None;
-    match begin(client, &request, Duration::ZERO).await {
-        Ok((Decision::Started(started), sent)) => {
-            Ownership::new(client, &request, &started, sent).release("nothing ran").await
+    let asked = Instant::now();
+    match begin(client, &request).await {
+        Ok(Decision::Started(started)) => {
+            Granted::new(client, &request, started, asked).release("nothing ran").await
         }
         Err(failure) if failure.may_pass() => format!(
             "; the key may have been granted to attempt {} all the same, and could not be given back: its lease has \

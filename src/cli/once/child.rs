@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::outlet::Outlets;
-use super::ownership::{Lost, Ownership};
+use super::ownership::{Granted, Lost, Ownership};
 use super::pump::{Budget, Stream, pump};
 use super::signals::{Signals, is_ending};
 use crate::cli::client::AccessArgs;
@@ -81,7 +81,7 @@ impl Child {
     /// Starts the command; [`never_ran`] tells what an error means.
     pub(super) fn start(
         command: &[OsString],
-        ownership: &Ownership,
+        granted: &Granted,
         access: &AccessArgs,
         max_output: u64,
         outlets: &Outlets,
@@ -91,16 +91,17 @@ impl Child {
         };
         // In a group of its own the command cannot read the terminal; without this it would be stopped for trying.
         let stdin = if std::io::stdin().is_terminal() { Stdio::null() } else { Stdio::inherit() };
+        let key = granted.key();
         let mut process = Command::new(program)
             .args(arguments)
-            .env("SEMEL_SERVER", ownership.server())
+            .env("SEMEL_SERVER", granted.server())
             .envs(access.variables())
-            .env("SEMEL_TENANT", &ownership.key.tenant)
-            .env("SEMEL_ENDPOINT", &ownership.key.endpoint)
-            .env("SEMEL_KEY", &ownership.key.idempotency_key)
-            .env("SEMEL_FENCE", ownership.fence.to_string())
-            .env("SEMEL_ATTEMPT", ownership.attempt.to_string())
-            .env("SEMEL_ATTEMPT_ID", &ownership.attempt_id)
+            .env("SEMEL_TENANT", key.tenant)
+            .env("SEMEL_ENDPOINT", key.endpoint)
+            .env("SEMEL_KEY", key.idempotency_key)
+            .env("SEMEL_FENCE", granted.fence().to_string())
+            .env("SEMEL_ATTEMPT", granted.attempt().to_string())
+            .env("SEMEL_ATTEMPT_ID", granted.attempt_id())
             .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -122,11 +123,10 @@ impl Child {
         })
     }
 
-    /// Waits for the command's end, and for what it has printed: renews the lease, passes signals on, and stops it
-    /// when ownership is lost.
+    /// Waits for the command's end, and for what it has printed: passes signals on, and stops it when ownership is lost.
     pub(super) async fn attend(
         mut self,
-        ownership: &mut Ownership,
+        ownership: &Ownership,
         signals: &mut Signals,
         kill_after: Duration,
     ) -> Ended {
@@ -145,7 +145,7 @@ impl Child {
             (status, Output { stdout, stderr })
         };
         let mut end = std::pin::pin!(end);
-        let mut keep = std::pin::pin!(ownership.keep(kill_after));
+        let mut losing = std::pin::pin!(ownership.lost());
         let (status, output) = loop {
             let kill = async {
                 match kill_at {
@@ -155,7 +155,7 @@ impl Child {
             };
             tokio::select! {
                 ended = &mut end => break ended,
-                why = &mut keep, if lost.is_none() => {
+                why = &mut losing, if lost.is_none() => {
                     send(group, Signal::SIGTERM);
                     kill_at = Some(Instant::now() + why.grace(kill_after));
                     lost = Some(why);

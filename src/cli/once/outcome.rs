@@ -1,13 +1,13 @@
 //! What became of a command, as it is stored and as it is replayed.
 
 use bytes::Bytes;
+use semel_client::proto::result::Outcome;
+use semel_client::proto::{self, Header};
 
 use super::child::Ended;
 use super::outlet::Outlets;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
-use crate::proto::result::Outcome;
-use crate::proto::{self, Header};
 
 /// Names the format of a stored command: its standard output is the payload, its exit status the code, and the
 /// headers below hold the rest.

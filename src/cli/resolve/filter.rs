@@ -2,7 +2,7 @@
 //!
 //! Terms stand between spaces, and all of them must hold. A value with spaces is quoted.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use crate::clock::SystemClock;
@@ -52,7 +52,7 @@ pub(super) struct Facts<'a> {
     pub(super) detail: &'a str,
     /// Why it is unresolved; empty where it is not.
     pub(super) reason: &'a str,
-    pub(super) labels: &'a HashMap<String, String>,
+    pub(super) labels: &'a BTreeMap<String, String>,
     /// Since when nobody owns it.
     pub(super) since: Option<SystemTime>,
 }
@@ -213,7 +213,7 @@ mod tests {
     use super::*;
 
     fn admits(filter: &str) -> bool {
-        let labels = HashMap::from([("order".to_owned(), "42".to_owned())]);
+        let labels = BTreeMap::from([("order".to_owned(), "42".to_owned())]);
         let now = SystemTime::UNIX_EPOCH + Duration::from_hours(500_000);
         let record = Facts {
             endpoint: "POST /v1/charges",
@@ -282,7 +282,7 @@ mod tests {
 
     #[test]
     fn a_record_without_a_moment_has_no_age() {
-        let labels = HashMap::new();
+        let labels = BTreeMap::new();
         let record = Facts { endpoint: "", key: "", detail: "", reason: "", labels: &labels, since: None };
         for filter in ["age>0", "age<1000d"] {
             assert!(!Filter::parse([filter]).unwrap().admits(&record), "{filter}");

@@ -5,19 +5,18 @@
 
 use std::fmt::Write as _;
 use std::num::NonZeroUsize;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use clap::Args;
 use futures_util::future::join_all;
-use tonic::transport::Channel;
+use semel_client::proto::{ListRecordsRequest, Record, State};
 
 use super::Decision;
 use super::filter::{Facts, Filter, Waiting};
-use crate::cli::client::{Client, operator_service};
+use crate::cli::client::Client;
 use crate::cli::failure::Failure;
 use crate::cli::output::{Output, Value, json_object, printable, write_out};
 use crate::cli::record_view::{record_fields, unresolved_reason};
-use crate::proto::{ListRecordsRequest, Record, State};
 
 /// Flags for many records.
 #[derive(Debug, Args)]
@@ -105,12 +104,7 @@ impl Many<'_> {
             page_token: String::new(),
         };
         loop {
-            let page = self
-                .client
-                .call(&request, Duration::ZERO, async |channel: Channel, request| {
-                    operator_service(channel).list_records(request).await
-                })
-                .await?;
+            let page = self.client.call(async |semel| semel.list_records(request.clone()).await).await?;
             let left = self.flags.limit.map_or(usize::MAX, |limit| limit - tally.matched);
             let matching: Vec<Record> =
                 page.records.into_iter().filter(|record| self.admits(record)).take(left).collect();
