@@ -12,7 +12,9 @@ import chart
 import documents
 import manifests
 import refusals
+import restricted
 import rules
+import selected
 import settings
 import told
 
@@ -28,6 +30,8 @@ def main() -> None:
             "deploy_settings": settings.every_one(),
             "deploy_server_files": settings.taken_by_the_server(semel, directory),
             "deploy_restarts": manifests.checksums(directory),
+            "deploy_restricted": restricted.each_container(),
+            "deploy_selectors": selected.decided(),
             "deploy_unit_tests": chart.unit_tests(),
             "deploy_documents": documents.current(directory),
         }
