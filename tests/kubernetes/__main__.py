@@ -9,6 +9,7 @@ import sys
 
 import cassandra
 import cluster_mode
+import documented
 import embedded_mode
 import kubernetes
 import told
@@ -23,6 +24,7 @@ def main() -> None:
     with cassandra.node(scratch) as database:
         scenarios |= embedded_mode.run()
         scenarios |= cluster_mode.run(database)
+        scenarios |= documented.run(database)
     for name, value in scenarios.items():
         told.count(name, value)
     told.passed(len(scenarios))

@@ -16,9 +16,8 @@ OPERATIONS = 20
 
 
 def run() -> dict[str, int]:
-    kubectl("create", "namespace", "volumes")
     release = Release(NAME)
-    volume()
+    kubernetes.volume("one", "8Gi")
     scratch = kubernetes.SCRATCH / "embedded"
     scratch.mkdir()
     secrets(release, scratch)
@@ -42,26 +41,9 @@ def run() -> dict[str, int]:
     return {"kubernetes_replays_after_kills": replayed, "kubernetes_replays_after_a_restore": again}
 
 
-def volume() -> None:
-    directory = kubernetes.SCRATCH / "volume"
-    directory.mkdir()
-    manifest = {
-        "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "one"},
-        "spec": {"capacity": {"storage": "8Gi"}, "accessModes": ["ReadWriteOnce"], "local": {"path": str(directory)},
-                 "persistentVolumeReclaimPolicy": "Retain", "nodeAffinity": {"required": {"nodeSelectorTerms": [
-                     {"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": ["n1"]}]}]}}},
-    }
-    must("kubectl", "apply", "--filename", "-", stdin=None, input=json.dumps(manifest))
-
-
 def secrets(release: Release, scratch: pathlib.Path) -> None:
     """A certificate of an authority of its own, and a token."""
-    names = ",".join(f"DNS:{name}" for name in (NAME, f"{NAME}.{NAME}.svc", f"{NAME}-headless.{NAME}.svc"))
-    must("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "30",
-         "-subj", "/CN=authority", "-keyout", scratch / "ca.key", "-out", scratch / "ca.crt")
-    must("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "30",
-         "-subj", "/CN=semel", "-addext", f"subjectAltName={names}", "-addext", "basicConstraints=critical,CA:FALSE",
-         "-CA", scratch / "ca.crt", "-CAkey", scratch / "ca.key", "-keyout", scratch / "tls.key", "-out", scratch / "tls.crt")
+    kubernetes.certificate(scratch, NAME, f"{NAME}.{NAME}.svc", f"{NAME}-headless.{NAME}.svc")
     in_namespace = ("--namespace", release.namespace)
     kubectl("create", "secret", "generic", "certificate", *in_namespace, "--type", "kubernetes.io/tls",
             *(f"--from-file={name}={scratch / name}" for name in ("tls.crt", "tls.key", "ca.crt")))

@@ -69,8 +69,10 @@ def wait_until(what: str, done: Callable[[], bool]) -> None:
 class Release:
     """A release in a namespace of its own, which enforces Pod Security restricted."""
 
-    def __init__(self, name: str):
+    def __init__(self, name: str, is_there: bool = False):
         self.name = self.namespace = name
+        if is_there:
+            return
         kubectl("create", "namespace", name)
         kubectl("label", "namespace", name, "pod-security.kubernetes.io/enforce=restricted",
                 "pod-security.kubernetes.io/enforce-version=latest")
@@ -120,6 +122,29 @@ class Release:
 
     def address(self) -> str:
         return get("service", self.name, "--namespace", self.namespace)["spec"]["clusterIP"]
+
+
+def volume(name: str, size: str) -> None:
+    """A volume on the node, which a claim may have."""
+    directory = SCRATCH / f"volume-{name}"
+    directory.mkdir()
+    manifest = {
+        "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name},
+        "spec": {"capacity": {"storage": size}, "accessModes": ["ReadWriteOnce"], "local": {"path": str(directory)},
+                 "persistentVolumeReclaimPolicy": "Retain", "nodeAffinity": {"required": {"nodeSelectorTerms": [
+                     {"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": ["n1"]}]}]}}},
+    }
+    must("kubectl", "apply", "--filename", "-", stdin=None, input=json.dumps(manifest))
+
+
+def certificate(directory: pathlib.Path, *names: str) -> None:
+    """tls.crt and tls.key for some names, by an authority of its own, ca.crt."""
+    alternatives = ",".join(f"DNS:{name}" for name in names)
+    must("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "30",
+         "-subj", "/CN=authority", "-keyout", directory / "ca.key", "-out", directory / "ca.crt")
+    must("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "30",
+         "-subj", "/CN=semel", "-addext", f"subjectAltName={alternatives}", "-addext", "basicConstraints=critical,CA:FALSE",
+         "-CA", directory / "ca.crt", "-CAkey", directory / "ca.key", "-keyout", directory / "tls.key", "-out", directory / "tls.crt")
 
 
 def is_ready(pod: dict) -> bool:
