@@ -9,7 +9,7 @@ NODES ?= 3
 PARTS := $(sort $(notdir $(wildcard tools/parts/*)))
 DATA_DIR ?= ./data
 
-.PHONY: help run test test-cassandra test-kubernetes package image bench-cassandra quick check generate verify verify-help simulate fmt clean-data cassandra cassandra-stop
+.PHONY: help run test test-cassandra test-kubernetes package image bench-cassandra quick check generate verify verify-help simulate fmt clean-data cassandra cassandra-stop kubernetes
 
 help: ## Lists these commands.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -66,6 +66,9 @@ fmt: ## Formats the sources.
 
 cassandra: ## Starts Apache Cassandra on loopback to play with: make cassandra NODES=1, or 3.
 	@tools/cassandra/cluster start '$(NODES)'
+
+kubernetes: ## A shell on a Kubernetes of one node, with this checkout's image, to play with: root; leaving it ends it.
+	@tools/kubernetes/play
 
 cassandra-stop: ## Stops what `make cassandra` started, and removes its data.
 	@tools/cassandra/cluster stop
