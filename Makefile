@@ -9,7 +9,7 @@ NODES ?= 3
 PARTS := $(sort $(notdir $(wildcard tools/parts/*)))
 DATA_DIR ?= ./data
 
-.PHONY: help run test test-cassandra test-kubernetes package image bench-cassandra quick check generate verify verify-help simulate fmt clean-data cassandra cassandra-stop kubernetes
+.PHONY: help run test test-cassandra test-kubernetes kubernetes package image bench-cassandra bench-clients quick check generate verify verify-help simulate fmt clean-data cassandra cassandra-stop
 
 help: ## Lists these commands.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -37,6 +37,11 @@ image: ## Builds the image, and writes it to target/image/semel.tar; TOOLCHAIN=h
 
 bench-cassandra: ## Begin and Complete on a node of Apache Cassandra, beside the driver alone.
 	@tools/bench-cassandra
+
+bench-clients: ## What `once` costs in each language beside its bare generated stub: medians, and ratios.
+	@tools/install
+	@cargo build --release --locked
+	@tools/bench-clients
 
 quick: ## The inner loop: formatting, clippy, and every test that is not slow.
 	@tools/quick

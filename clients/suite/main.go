@@ -21,15 +21,27 @@ func main() {
 	directory := flag.String("scenarios", "../vectors/scenarios", "where the scenarios are")
 	fake := flag.Bool("fake", false, "play those tagged fake, against the library's fake")
 	parallel := flag.Int("parallel", 6, "how many scenarios play at a time")
+	without := flag.String("without-step", "", "leave out scenarios with this step, which the runner's client has no way to do")
 	race := flag.Int("race", 0, "instead: have all runners race for so many keys")
+	access := flag.Bool("access", false, "instead: try certificates and tokens")
+	cost := flag.Int("cost", 0, "instead: make so many calls at a time, and count what each sends, and threads")
+	threads := flag.Int("threads-per-work", 0, "for --cost: threads of the runner's own for each work")
+	traces := flag.String("traces", "", "instead: trace all runners through this OpenTelemetry collector")
 	flag.Var(&only, "only", "play this scenario alone; may be given several times")
-	flag.Var(&runners, "runner", "for --race: LANGUAGE=COMMAND; may be given several times")
+	flag.Var(&runners, "runner", "for --race and --traces: LANGUAGE=COMMAND; may be given several times")
 	flag.Parse()
 	var err error
-	if *race > 0 {
+	switch {
+	case *race > 0:
 		err = runRace(*race, runners)
-	} else {
-		err = runScenarios(*directory, *language, only, *fake, *parallel, flag.Args())
+	case *traces != "":
+		err = runTraces(*traces, runners)
+	case *cost > 0:
+		err = runCost(*language, *cost, *threads, flag.Args())
+	case *access:
+		err = runAccess(*language, flag.Args())
+	default:
+		err = runScenarios(*directory, *language, only, *without, *fake, *parallel, flag.Args())
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "suite:", err)
@@ -45,11 +57,11 @@ func serverProgram() string {
 	return "semel"
 }
 
-func runScenarios(directory, language string, only []string, fake bool, parallel int, command []string) error {
+func runScenarios(directory, language string, only []string, without string, fake bool, parallel int, command []string) error {
 	if len(command) == 0 {
 		return fmt.Errorf("which runner? name its command at the end")
 	}
-	scenarios, err := loadScenarios(directory, only, fake)
+	scenarios, err := loadScenarios(directory, only, without, fake)
 	if err != nil {
 		return err
 	}

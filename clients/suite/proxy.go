@@ -152,6 +152,9 @@ func (p *proxy) ServeHTTP(writer http.ResponseWriter, request *http.Request) {
 		refuse(writer, refusals[what], what == "exhausted")
 		return
 	}
+	if what == "late" {
+		<-request.Context().Done()
+	}
 	answer, err := p.ask(upstream, request, body)
 	if err != nil {
 		breakConnection(request)
@@ -167,7 +170,7 @@ func (p *proxy) ServeHTTP(writer http.ResponseWriter, request *http.Request) {
 		panic(http.ErrAbortHandler)
 	case "break":
 		breakConnection(request)
-	case "hang":
+	case "hang", "late":
 		<-request.Context().Done()
 		panic(http.ErrAbortHandler)
 	case "":

@@ -45,7 +45,8 @@ func (c *complaints) String() string {
 	return c.text.String()
 }
 
-func startRunner(language string, command []string) (*runner, error) {
+// startRunner starts one, with these variables on top of the environment, of which it gets nothing that is semel's.
+func startRunner(language string, command []string, variables ...string) (*runner, error) {
 	process := exec.Command(command[0], command[1:]...)
 	made := &runner{language: language, process: process, complain: &complaints{}, changed: make(chan struct{})}
 	process.Stderr = made.complain
@@ -54,6 +55,7 @@ func startRunner(language string, command []string) (*runner, error) {
 			process.Env = append(process.Env, variable)
 		}
 	}
+	process.Env = append(process.Env, variables...)
 	input, err := process.StdinPipe()
 	if err != nil {
 		return nil, err

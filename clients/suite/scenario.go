@@ -57,7 +57,7 @@ func (s step) members() (map[string]any, error) {
 }
 
 // loadScenarios reads those that are asked for, in the order of their names.
-func loadScenarios(directory string, only []string, fake bool) ([]scenario, error) {
+func loadScenarios(directory string, only []string, without string, fake bool) ([]scenario, error) {
 	paths, err := filepath.Glob(filepath.Join(directory, "*.json"))
 	if err != nil {
 		return nil, err
@@ -75,6 +75,9 @@ func loadScenarios(directory string, only []string, fake bool) ([]scenario, erro
 		}
 		if one.Name+".json" != filepath.Base(path) {
 			return nil, fmt.Errorf("%s is called %q inside", path, one.Name)
+		}
+		if slices.ContainsFunc(one.Steps, func(s step) bool { return s.action == without }) {
+			continue
 		}
 		if fake && !slices.Contains(one.Tags, "fake") {
 			continue

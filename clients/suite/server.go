@@ -20,6 +20,8 @@ type server struct {
 	program   string
 	directory string
 	store     string
+	variables []string // on top of the environment
+	arguments []string // after the usual ones
 	process   *exec.Cmd
 	address   string
 }
@@ -48,7 +50,7 @@ func (s *server) start() error {
 	if s.store != "memory" {
 		arguments = append(arguments, "--data-dir", filepath.Join(s.directory, "data"))
 	}
-	process := exec.Command(s.program, arguments...)
+	process := exec.Command(s.program, append(arguments, s.arguments...)...)
 	process.Dir = s.directory
 	process.Stderr = os.Stderr
 	for _, variable := range os.Environ() {
@@ -56,6 +58,7 @@ func (s *server) start() error {
 			process.Env = append(process.Env, variable)
 		}
 	}
+	process.Env = append(process.Env, s.variables...)
 	printed, err := process.StdoutPipe()
 	if err != nil {
 		return err
@@ -68,7 +71,8 @@ func (s *server) start() error {
 	var operations string
 	for (s.address == "" || operations == "") && lines.Scan() {
 		name, rest, _ := strings.Cut(strings.TrimSpace(lines.Text()), " ")
-		address, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimSpace(rest), "http://"), "/")
+		_, address, _ := strings.Cut(rest, "://")
+		address, _, _ = strings.Cut(address, "/")
 		address, _, _ = strings.Cut(address, " ")
 		switch name {
 		case "gRPC":

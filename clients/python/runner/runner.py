@@ -7,8 +7,11 @@ import asyncio
 import datetime
 import json
 import sys
+import threading
 import uuid
 from typing import Any
+
+from traces import traced
 
 import semel
 from semel import errors
@@ -26,9 +29,13 @@ class TextCodec:
         return payload.decode()
 
 
+SAYING = threading.Lock()
+
+
 def say(**event: Any) -> None:
-    sys.stdout.write(json.dumps(event) + "\n")
-    sys.stdout.flush()
+    with SAYING:
+        sys.stdout.write(json.dumps(event) + "\n")
+        sys.stdout.flush()
 
 
 def seconds(options: dict[str, Any], name: str) -> float | None:
@@ -128,13 +135,13 @@ def error_told(error: BaseException) -> dict[str, Any]:
 
 class Runner:
     def __init__(self) -> None:
-        self.clients: dict[str, semel.AsyncClient] = {}
+        self.clients: dict[str, Any] = {}
         self.fakes: dict[str, Fake] = {}
-        self.gates: dict[str, asyncio.Event] = {}
+        self.gates: dict[str, Any] = {}
         self.calls: dict[str, asyncio.Task[Any]] = {}
         self.items: dict[tuple[str, str, str], tuple[str, int]] = {}
 
-    def gate(self, name: str) -> asyncio.Event:
+    def gate(self, name: str) -> Any:
         return self.gates.setdefault(name, asyncio.Event())
 
     async def run(self) -> None:
@@ -176,8 +183,11 @@ class Runner:
             for script in fake:
                 decisions = [decision_of(*item) for each in script["decisions"] for item in each.items()]
                 transport.script(script["endpoint"], script["key"], *decisions)
-        self.clients[client] = semel.AsyncClient(client_options(address, options), transport=transport)
+        self.clients[client] = self.made(client_options(address, options), transport)
         say(event="opened", client=client)
+
+    def made(self, options: semel.Options, transport: Fake | None) -> Any:
+        return semel.AsyncClient(options, transport=transport)
 
     async def told(self, call: str, doing: Any) -> None:
         say(event="result", call=call, **await self.result(doing))
@@ -226,11 +236,15 @@ class Runner:
             "fence": outcome.fence,
         }
 
+    @staticmethod
+    def started(call: str, attempt: semel.AsyncAttempt | semel.Attempt) -> None:
+        points = [{"name": point.name, "value": point.value.decode()} for point in attempt.checkpoints]
+        told = {"fence": attempt.fence, "attempt": attempt.number, "protected": attempt.protected}
+        say(event="started", call=call, checkpoints=points, **told)
+
     def work(self, call: str, client: semel.AsyncClient, steps: list[Any], raw: bool = False) -> Any:
         async def working(attempt: semel.AsyncAttempt) -> Any:
-            points = [{"name": point.name, "value": point.value.decode()} for point in attempt.checkpoints]
-            told = {"fence": attempt.fence, "attempt": attempt.number, "protected": attempt.protected}
-            say(event="started", call=call, checkpoints=points, **told)
+            self.started(call, attempt)
             for step in steps:
                 done, value = await self.step(call, client, attempt, step)
                 if done:
@@ -334,4 +348,11 @@ def ending(step: dict[str, Any]) -> Any:
     raise ValueError(f"no step of a work is {list(step)}")
 
 
-asyncio.run(Runner().run())
+def main(runner: Runner) -> None:
+    hand_over = traced()
+    asyncio.run(runner.run())
+    hand_over()
+
+
+if __name__ == "__main__":
+    main(Runner())

@@ -17,7 +17,7 @@ import { IdempotencyService, Result_Outcome as ResultOutcome } from '../src/gen/
 import { Client } from '../src/index.js';
 import { TestServer } from '../src/testing/index.js';
 
-const LIFECYCLES = Number(process.env['SEMEL_LIFECYCLES'] ?? 5_000);
+const LIFECYCLES = Number(process.env['SEMEL_BENCH_LIFECYCLES'] ?? 5_000);
 const AT_A_TIME = 32;
 const { begin, complete } = IdempotencyService.method;
 

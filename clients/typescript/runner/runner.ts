@@ -14,6 +14,7 @@ import { http, json, jsonText, raw } from '../src/index.js';
 import { FakeClient } from '../src/testing/index.js';
 import { resultEvent } from './results.js';
 import { decisionOf, type Script } from './scripts.js';
+import { traced } from './traces.js';
 import { openGate, workOf, type Step } from './works.js';
 
 interface RequestFields {
@@ -243,7 +244,9 @@ async function carryOut(command: Command): Promise<void> {
   }
 }
 
+const handOver = traced();
 for await (const line of createInterface({ input: process.stdin })) {
   await carryOut(JSON.parse(line) as Command);
 }
 await Promise.all([...clients.values()].map((client) => client.close()));
+await handOver();

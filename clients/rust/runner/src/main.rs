@@ -4,6 +4,7 @@ mod batch;
 mod commands;
 mod options;
 mod results;
+mod traces;
 mod values;
 mod work;
 
@@ -17,6 +18,7 @@ use commands::Runner;
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).init();
+    let traces = traces::traced()?;
     let mut runner = Runner::default();
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
     while let Some(line) = lines.next_line().await? {
@@ -24,5 +26,8 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
         runner.carry_out(&command).await?;
     }
     runner.end().await;
+    if let Some(traces) = traces {
+        traces.shutdown()?;
+    }
     Ok(())
 }

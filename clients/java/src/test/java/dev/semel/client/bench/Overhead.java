@@ -32,7 +32,7 @@ import java.util.concurrent.atomic.AtomicReference;
  */
 public final class Overhead {
   private static final int LIFECYCLES =
-      Integer.parseInt(System.getenv().getOrDefault("SEMEL_LIFECYCLES", "5000"));
+      Integer.parseInt(System.getenv().getOrDefault("SEMEL_BENCH_LIFECYCLES", "5000"));
   private static final int AT_A_TIME = 32;
 
   private Overhead() {}

@@ -80,13 +80,15 @@ public final class Runner {
   }
 
   public static void main(String[] arguments) throws IOException {
-    Runner runner = new Runner();
-    BufferedReader lines =
-        new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
-    for (String line = lines.readLine(); line != null; line = lines.readLine()) {
-      runner.carryOut((ObjectNode) JSON.readTree(line));
+    try (Traces traces = new Traces()) {
+      Runner runner = new Runner();
+      BufferedReader lines =
+          new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
+      for (String line = lines.readLine(); line != null; line = lines.readLine()) {
+        runner.carryOut((ObjectNode) JSON.readTree(line));
+      }
+      runner.clients.values().forEach(Client::close);
     }
-    runner.clients.values().forEach(Client::close);
   }
 
   static void say(ObjectNode event) {

@@ -20,7 +20,14 @@ func main() {
 		clients: map[string]*semel.Client{}, fakes: map[string]*semeltest.Fake{}, gates: map[string]chan struct{}{},
 		cancels: map[string]context.CancelFunc{}, items: map[string]begun{},
 	}
-	if err := runner.run(os.Stdin); err != nil {
+	end, err := traced(context.Background())
+	if err == nil {
+		err = runner.run(os.Stdin)
+	}
+	if err == nil {
+		err = end(context.Background())
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "runner:", err)
 		os.Exit(1)
 	}
