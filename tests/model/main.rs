@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the verdict")]
 
+mod callers;
 #[path = "../support/fixtures.rs"]
 mod fixtures;
 mod met;

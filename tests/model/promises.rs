@@ -29,12 +29,12 @@ fn keys_can_be_begun(size: &Size, state: &mut State) {
     for cell in state.cells {
         let row = cell.now.map(|stored| stored.row);
         for server in 0..SERVERS {
-            let now = state.now(u8::try_from(server).expect("servers are few"));
+            let now = state.now(server);
             let expired = row.map_or(now, |row| row.reclaim_at().max(now));
             let moments = [(now, can_be_begun(size, row, now)), (expired, true)];
             for (now, due) in moments {
                 let command = Command::Begin { id: u8::MAX, fingerprint: None, first_sent: None };
-                let decision = size.rules().decide(row.as_ref(), &command, now);
+                let decision = size.rules().decide(row.as_ref(), command, now);
                 if due && !matches!(decision.answer, Answer::Started { .. }) {
                     state.breaks(Promise::KeysCanBeBegun);
                 }
@@ -51,10 +51,10 @@ fn can_be_begun(size: &Size, row: Option<Row>, now: Moment) -> bool {
     }
     let left = !kept.used_up(size.policy);
     match kept.phase {
-        Phase::Completed { .. } => false,
-        Phase::Released { pause_until, .. } => left && now >= pause_until,
-        Phase::InProgress { mark_unknown: true, .. } => false,
-        Phase::InProgress { given_up: Some(pause_until), .. } => left && now >= pause_until,
+        Phase::Completed { .. } | Phase::InProgress { mark_unknown: true, .. } => false,
+        Phase::Released { pause_until, .. } | Phase::InProgress { given_up: Some(pause_until), .. } => {
+            left && now >= pause_until
+        }
         Phase::InProgress { lease_end, given_up: None, .. } => left && now > lease_end + ALLOWANCE,
     }
 }

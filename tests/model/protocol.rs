@@ -1,13 +1,13 @@
 //! What may happen: steps of callers, network, servers, store and clocks.
 
+use crate::callers;
 use crate::met::Met;
 use crate::planted::Fault;
 use crate::promises;
-use crate::rules::{Answer, Command, Decision, Kept, Moment, Phase, Row, TICK};
-use crate::state::Trouble;
+use crate::rules::{Answer, Command, Decision, Kept, Moment, Phase, Row};
 use crate::state::{
     CACHE_AGE, Cached, Call, Caller, OPERATOR, OPERATORS_RESULT, Request, SERVERS, START, Size, State,
-    Stored, Write,
+    Stored, Trouble, Write,
 };
 
 /// What a caller may say of its attempt.
@@ -112,7 +112,7 @@ pub(crate) fn actions(size: &Size, state: &State, actions: &mut Vec<Action>) {
     for (caller, (its, _)) in (0..).zip(&state.callers) {
         match its {
             Caller::Ready { .. } | Caller::Asking { in_flight: false, .. } => {
-                actions.push(Action::Begin { caller })
+                actions.push(Action::Begin { caller });
             }
             Caller::Owner { fence, .. } => {
                 let renewing =
@@ -131,7 +131,7 @@ pub(crate) fn actions(size: &Size, state: &State, actions: &mut Vec<Action>) {
             }
             Caller::Ending { in_flight: false, .. } => actions.push(Action::Double { caller }),
             Caller::Asking { .. } | Caller::Ending { .. } if trouble(Trouble::Network) => {
-                actions.push(Action::Double { caller })
+                actions.push(Action::Double { caller });
             }
             Caller::Asking { .. } | Caller::Ending { .. } | Caller::Done => {}
         }
@@ -144,7 +144,7 @@ pub(crate) fn actions(size: &Size, state: &State, actions: &mut Vec<Action>) {
             }
         }
     }
-    for server in 0..SERVERS as u8 {
+    for server in 0..SERVERS {
         for (request, its) in state.network.iter().enumerate() {
             if request > 0 && state.network[request - 1] == *its {
                 continue;
@@ -200,7 +200,7 @@ fn may_go(size: &Size, row: &Row, now: Moment) -> bool {
 fn decide(size: &Size, state: &State, call: &Call) -> Decided {
     let row = call.seen.map(|stored| stored.row);
     let (command, now) = (call.request.command, state.now(call.server));
-    let decision = size.rules().decide(row.as_ref(), &command, now);
+    let decision = size.rules().decide(row.as_ref(), command, now);
     Decided { key: call.request.key, row, command, now, decision }
 }
 
@@ -222,9 +222,9 @@ pub(crate) fn step(size: &Size, state: &State, action: Action, met: &Met) -> (St
             let ahead = &mut next.ahead[usize::from(server)];
             *ahead = if *ahead == 0 { size.clocks.ahead() } else { 0 };
         }
-        Action::Begin { caller } => begin(size, &mut next, caller),
-        Action::Say { caller, word } => say(&mut next, size, caller, word),
-        Action::Double { caller } => double(size, &mut next, caller),
+        Action::Begin { caller } => callers::begin(size, &mut next, caller),
+        Action::Say { caller, word } => callers::say(&mut next, size, caller, word),
+        Action::Double { caller } => callers::double(size, &mut next, caller),
         Action::Operate { operation, key } => {
             next.operations -= 1;
             let fence = next.cell(key).now.map_or(0, |stored| stored.row.fence());
@@ -277,61 +277,12 @@ pub(crate) fn step(size: &Size, state: &State, action: Action, met: &Met) -> (St
             let (gone, left): (Vec<_>, Vec<_>) = next.calls.iter().partition(|call| call.server == server);
             next.calls = left;
             for call in gone {
-                hear(size, &mut next, &call.request, Answer::Unknown);
+                callers::hear(size, &mut next, &call.request, Answer::Unknown);
             }
         }
     }
     promises::hold(size, &mut next);
     (next.in_order(), decided)
-}
-
-fn begin(size: &Size, next: &mut State, caller: u8) {
-    let (tick, now) = (next.tick, next.true_time());
-    let (fingerprint, key) = size.callers[usize::from(caller)];
-    let (its, first_sent) = &mut next.callers[usize::from(caller)];
-    let (Caller::Ready { n } | Caller::Asking { n, .. }) = *its else { return };
-    let first = *first_sent.get_or_insert(now);
-    *its = Caller::Asking { n, in_flight: true };
-    let first_sent = size.first_sent.then_some(first);
-    let command = Command::Begin { id: caller * 4 + n, fingerprint, first_sent };
-    next.network.push(Request { from: caller, key, sent: tick, command });
-}
-
-fn say(next: &mut State, size: &Size, caller: u8, word: Word) {
-    let key = size.callers[usize::from(caller)].1;
-    let tick = next.tick;
-    let its = &mut next.callers[usize::from(caller)].0;
-    let Caller::Owner { n, fence, until } = *its else { return };
-    let id = caller * 4 + n;
-    let command = match word {
-        Word::Renew => Command::Renew { fence, id },
-        Word::Complete => Command::Complete { fence, id, result: id },
-        // The pause that one caller asks for, and the other does not.
-        Word::Release => Command::Release { fence, id, pause: Moment::from(caller % 2) * TICK },
-        Word::GiveUp => Command::GiveUp { fence, id },
-    };
-    if word != Word::Renew {
-        *its = Caller::Ending { n, command, until, in_flight: true };
-    }
-    let sent = if word == Word::Renew { tick } else { 0 };
-    next.network.push(Request { from: caller, key, sent, command });
-}
-
-fn double(size: &Size, next: &mut State, caller: u8) {
-    let key = size.callers[usize::from(caller)].1;
-    match next.callers[usize::from(caller)].0 {
-        Caller::Asking { .. } => {
-            next.mishaps -= 1;
-            begin(size, next, caller);
-        }
-        Caller::Ending { n, command, until, in_flight } => {
-            // To send again what failed is no mishap.
-            next.mishaps -= u8::from(in_flight);
-            next.callers[usize::from(caller)].0 = Caller::Ending { n, command, until, in_flight: true };
-            next.network.push(Request { from: caller, key, sent: 0, command });
-        }
-        _ => {}
-    }
 }
 
 fn arrive(
@@ -395,7 +346,7 @@ fn replay(size: &Size, next: &State, call: &Call) -> Option<Decided> {
         now = now.min(kept.expires_at - 1);
     }
     let command = Command::Begin { id, fingerprint: asked, first_sent };
-    let decision = size.rules().decide(Some(&cached.row), &command, now);
+    let decision = size.rules().decide(Some(&cached.row), command, now);
     matches!(decision.answer, Answer::Replayed { .. }).then_some(Decided {
         key: call.request.key,
         row: Some(cached.row),
@@ -518,48 +469,5 @@ fn apply(size: &Size, next: &mut State, write: &Write, unsaid: bool, met: &Met) 
 fn reply(size: &Size, next: &mut State, call: &Call, answer: Answer, heard: bool, met: &Met) {
     promises::answered(size, next, call, answer, met);
     let answer = if heard { answer } else { Answer::Unknown };
-    hear(size, next, &call.request, answer);
-}
-
-/// What a caller makes of an answer.
-fn hear(size: &Size, next: &mut State, request: &Request, answer: Answer) {
-    if request.from == OPERATOR {
-        return;
-    }
-    let its = &mut next.callers[usize::from(request.from)].0;
-    let again = |n: u8| if n + 1 < size.attempts { Caller::Ready { n: n + 1 } } else { Caller::Done };
-    let counted = |remaining: Moment| Moment::from(request.sent) * TICK + remaining;
-    match (request.command, *its) {
-        (Command::Begin { id, .. }, Caller::Asking { n, .. }) if id == request.from * 4 + n => {
-            *its = match answer {
-                Answer::Started { fence, remaining, .. } => {
-                    Caller::Owner { n, fence, until: counted(remaining) }
-                }
-                Answer::InProgress { .. } => Caller::Ready { n },
-                Answer::AttemptEnded => again(n),
-                Answer::Unavailable | Answer::Unknown => Caller::Asking { n, in_flight: false },
-                _ => Caller::Done,
-            };
-        }
-        (Command::Renew { fence, .. }, Caller::Owner { n, fence: owned, until }) if fence == owned => {
-            match answer {
-                Answer::Renewed { remaining } => {
-                    *its = Caller::Owner { n, fence, until: until.max(counted(remaining)) };
-                }
-                Answer::Unavailable | Answer::Unknown => {}
-                _ => *its = Caller::Done,
-            }
-        }
-        (said, Caller::Ending { n, command, until, .. }) if said == command => {
-            *its = match answer {
-                Answer::Unavailable | Answer::Unknown => {
-                    Caller::Ending { n, command, until, in_flight: false }
-                }
-                // Whoever said that nothing is done tries again; all others are done.
-                Answer::Done { .. } if !matches!(command, Command::Complete { .. }) => again(n),
-                _ => Caller::Done,
-            };
-        }
-        _ => {}
-    }
+    callers::hear(size, next, &call.request, answer);
 }

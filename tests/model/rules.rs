@@ -185,8 +185,9 @@ impl Kept {
 
     const fn pause_until(&self) -> Moment {
         match self.phase {
-            Phase::Released { pause_until, .. } => pause_until,
-            Phase::InProgress { given_up: Some(pause_until), .. } => pause_until,
+            Phase::Released { pause_until, .. } | Phase::InProgress { given_up: Some(pause_until), .. } => {
+                pause_until
+            }
             Phase::InProgress { .. } | Phase::Completed { .. } => 0,
         }
     }
@@ -200,8 +201,8 @@ pub(crate) struct Rules {
 }
 
 impl Rules {
-    pub(crate) fn decide(self, row: Option<&Row>, command: &Command, now: Moment) -> Decision {
-        match *command {
+    pub(crate) fn decide(self, row: Option<&Row>, command: Command, now: Moment) -> Decision {
+        match command {
             Command::Begin { id, fingerprint, first_sent } => {
                 self.begin(row, (id, fingerprint, first_sent), now)
             }
@@ -328,8 +329,8 @@ impl Rules {
         if owns { Ok(kept) } else { Err(Answer::FenceLost) }
     }
 
-    fn owner(self, kept: Kept, command: &Command, now: Moment) -> Decision {
-        match (*command, kept.phase) {
+    fn owner(self, kept: Kept, command: Command, now: Moment) -> Decision {
+        match (command, kept.phase) {
             (Command::Complete { result, .. }, Phase::InProgress { .. }) => {
                 change(completed(kept, result, false, now), DONE)
             }
@@ -368,8 +369,8 @@ impl Rules {
         }
     }
 
-    fn resolve(self, kept: Kept, command: &Command, now: Moment) -> Decision {
-        match (*command, kept.phase) {
+    fn resolve(self, kept: Kept, command: Command, now: Moment) -> Decision {
+        match (command, kept.phase) {
             (
                 Command::ResolveResult { result, .. },
                 Phase::Completed { result: stored, by_operator: true },
@@ -384,7 +385,7 @@ impl Rules {
         if !matches!(kept.read(self, now), Reading::Unresolved { .. } | Reading::LeaseLost) {
             return say(Answer::StateConflict);
         }
-        let next = match *command {
+        let next = match command {
             Command::ResolveResult { result, .. } => completed(kept, result, true, now),
             _ => Kept { before_budget: kept.attempt, ..released(kept, now, true, now) },
         };

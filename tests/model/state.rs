@@ -3,7 +3,7 @@
 use crate::planted::Fault;
 use crate::rules::{AttemptId, Command, Fence, Moment, Policy, Row, Rules, TICK};
 
-pub(crate) const SERVERS: usize = 2;
+pub(crate) const SERVERS: u8 = 2;
 pub(crate) const OPERATOR: u8 = u8::MAX;
 /// The result that an operator settles a record with.
 pub(crate) const OPERATORS_RESULT: u8 = 200;
@@ -110,6 +110,7 @@ pub(crate) struct Stored {
 pub(crate) struct Cell {
     pub(crate) now: Option<Stored>,
     /// What was there before a write that nobody was told of: a plain read may still find it.
+    #[allow(clippy::option_option, reason = "what may be found is a row, or that there is none")]
     pub(crate) before: Option<Option<Stored>>,
     /// The highest fence that was granted, and the attempt it was granted to last.
     pub(crate) granted: Fence,
@@ -211,11 +212,11 @@ pub(crate) enum Caller {
 pub(crate) struct State {
     pub(crate) tick: u8,
     /// How many ticks each server's clock is ahead.
-    pub(crate) ahead: [u8; SERVERS],
+    pub(crate) ahead: [u8; SERVERS as usize],
     pub(crate) mishaps: u8,
     pub(crate) operations: u8,
     pub(crate) cells: [Cell; 2],
-    pub(crate) caches: [Vec<Cached>; SERVERS],
+    pub(crate) caches: [Vec<Cached>; SERVERS as usize],
     pub(crate) network: Vec<Request>,
     pub(crate) calls: Vec<Call>,
     /// Writes that the store does not answer and that may still happen.
