@@ -25,6 +25,7 @@ const TESTS: &[(&str, fn())] = &[
         strace::nothing_is_told_before_its_sync_when_the_journal_is_rotated,
     ),
     ("no_refused_rotation_is_acknowledged", strace::no_refused_rotation_is_acknowledged),
+    ("no_refused_name_is_acknowledged", strace::no_refused_name_is_acknowledged),
     ("no_refused_sync_is_acknowledged", strace::no_refused_sync_is_acknowledged),
     ("no_refused_write_is_acknowledged", strace::no_refused_write_is_acknowledged),
 ];

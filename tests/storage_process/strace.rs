@@ -357,6 +357,24 @@ pub(crate) fn no_refused_rotation_is_acknowledged() {
     support::count("rotation_errors", injected as u64);
 }
 
+/// What is neither written nor synced: directories, names and lengths, of a store that is made and opened again.
+pub(crate) fn no_refused_name_is_acknowledged() {
+    let work = Work::new(4, Some(3));
+    let mut injected = 0;
+    for (calls, error) in [("mkdir", "ENOSPC"), ("rename", "EIO"), ("ftruncate", "ENOSPC")] {
+        for when in 1..=3 {
+            let injection = Injection { calls, error, when };
+            let run = run(work, Some(&injection));
+            assert_eq!(run.told.early, Vec::<String>::new(), "{injection:?}");
+            let here = run.trace.count(Call::is_injected);
+            assert!(here > 0, "{injection:?} met no call");
+            injected += here;
+            println!("{injection:?}: {here} times, {} starts were refused", run.counts.refused);
+        }
+    }
+    support::count("name_errors", injected as u64);
+}
+
 /// `SEMEL_INJECTIONS`: how many calls of each kind are made to fail, spread over the run; 10000 is all.
 pub(crate) fn no_refused_sync_is_acknowledged() {
     inject(SYNCS, Call::is_sync);
