@@ -15,14 +15,11 @@ pub(crate) enum Break {
     ToldEarly,
 }
 
-/// Each with what the file system would make of it. What a start syncs once more, and what compaction rebuilds from what
-/// is still there, is no break and not among them.
+/// Those that have been seen to show.
 pub(crate) const BREAKS: &[Break] = &[
     Break::ToldEarly,
     Break::Unsynced { what: "the batches in the journal", is_one: |path| has_extension(path, "jnl") },
-    Break::Unsynced { what: "the copy of the journal", is_one: |path| has_extension(path, "copy") },
     Break::Unsynced { what: "the names in the data directory", is_one: |path| path == Path::new("data") },
-    Break::Unsynced { what: "the names beside the data directory", is_one: |path| path == Path::new("") },
     Break::Unsynced { what: "the names of tables", is_one: |path| path.ends_with("tables") },
     Break::Unsynced {
         what: "the tables",
@@ -92,7 +89,7 @@ fn paths_of_syncs(trace: &Trace) -> Vec<Option<PathBuf>> {
     for &(moment, number) in &trace.events {
         match (moment, &trace.calls[number]) {
             (Moment::Ended, Call::Open { descriptor, path, .. }) => {
-                drop(open.insert(*descriptor, path.clone()))
+                drop(open.insert(*descriptor, path.clone()));
             }
             (Moment::Ended, Call::Elsewhere(descriptor)) => drop(open.remove(descriptor)),
             (Moment::Began, Call::Sync(descriptor)) => paths[number] = open.get(descriptor).cloned(),

@@ -131,8 +131,8 @@ struct Player<'a> {
     told: Told,
     wanted: Wanted,
     random: StdRng,
-    /// The share of possible images that are looked at.
-    share: f64,
+    /// How many images are looked at, of how many.
+    share: (u32, u32),
     seen: HashSet<(u64, u64)>,
     tally: Tally,
     kept: Vec<(Image, Told)>,
@@ -144,7 +144,8 @@ impl<'a> Player<'a> {
             |&&(moment, call): &&(Moment, usize)| moment == Moment::Ended && changes(&trace.calls[call]);
         let places = trace.events.iter().filter(is_place).count();
         // Up to four images of a place; about three differ.
-        let share = (wanted.images as f64 / (places as f64 * 3.0)).min(1.0);
+        let possible = u32::try_from(places * 3).expect("a run of some thousand calls").max(1);
+        let share = (u32::try_from(wanted.images).unwrap_or(possible).min(possible), possible);
         let random = StdRng::seed_from_u64(wanted.seed);
         let (seen, tally, kept) = (HashSet::new(), Tally::default(), Vec::new());
         Self { disk, trace, told, wanted, random, share, seen, tally, kept }
@@ -179,7 +180,7 @@ impl<'a> Player<'a> {
             &[Loss::Nothing]
         };
         for &loss in losses {
-            if !self.random.random_bool(self.share) {
+            if !self.random.random_ratio(self.share.0, self.share.1) {
                 continue;
             }
             let image = self.disk.image(loss, &mut self.random);

@@ -321,7 +321,6 @@ impl Disk {
         match &self.nodes[node] {
             Kept::File { durable, now, pending } => {
                 let content = match loss {
-                    _ if pending.is_empty() => now.clone(),
                     Loss::Nothing => now.clone(),
                     Loss::Everything => durable.clone(),
                     Loss::Pieces(piece) => torn(durable, pending, piece, random),

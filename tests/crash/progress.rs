@@ -19,9 +19,10 @@ pub(crate) fn piece(name: &str, work: impl FnOnce() -> Counts) -> Counts {
         return counts.map(|(name, value)| (name.to_owned(), value.parse().expect("a number"))).collect();
     }
     let counts = work();
-    let line: String = counts.iter().map(|(name, value)| format!(" {name}={value}")).collect();
+    let line: Vec<_> = counts.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let line = line.join(" ");
     let mut file = File::options().append(true).create(true).open(&path).expect("the file of the progress");
-    writeln!(file, "{name}:{line}").expect("it takes a line");
+    writeln!(file, "{name}: {line}").expect("it takes a line");
     counts
 }
 

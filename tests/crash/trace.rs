@@ -224,6 +224,7 @@ impl Parser<'_> {
 fn text_of(argument: &str) -> Vec<u8> {
     let text = argument.split('"').nth(1).unwrap_or_else(|| panic!("no text: {argument}"));
     assert!(!argument.contains("\"..."), "strace cut a text short");
-    let digit = |at: u8| (at as char).to_digit(16).expect("hexadecimal") as u8;
-    text.as_bytes().chunks_exact(4).map(|it| digit(it[2]) << 4 | digit(it[3])).collect()
+    let digit =
+        |at: u8| char::from(at).to_digit(16).and_then(|digit| u8::try_from(digit).ok()).expect("hexadecimal");
+    text.as_bytes().chunks_exact(4).map(|it| (digit(it[2]) << 4) | digit(it[3])).collect()
 }

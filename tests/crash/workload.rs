@@ -171,8 +171,17 @@ pub(crate) fn work_as_child() -> bool {
 }
 
 /// What callers met, as the parent is told at the end.
-pub(crate) const MET: [&str; 8] =
-    ["begins", "takeovers", "replays", "completes", "checkpoints", "aborts", "operators", "reclaimed"];
+pub(crate) const MET: [&str; 9] = [
+    "begins",
+    "takeovers",
+    "replays",
+    "completes",
+    "checkpoints",
+    "renewals",
+    "aborts",
+    "operators",
+    "reclaimed",
+];
 static COUNTS: [AtomicU64; MET.len()] = [const { AtomicU64::new(0) }; MET.len()];
 
 fn met(what: &str, times: u64) {
@@ -253,7 +262,8 @@ impl Caller {
                 met("checkpoints", u64::from(coordinator.run(key, &save, policy, None).await.is_ok()));
             }
             12..14 => {
-                drop(coordinator.run(key, &Renew { fence, attempt_id, lease: None }, policy, None).await)
+                let renew = Renew { fence, attempt_id, lease: None };
+                met("renewals", u64::from(coordinator.run(key, &renew, policy, None).await.is_ok()));
             }
             14..17 => {
                 let disposition =
