@@ -20,27 +20,10 @@ pub(crate) const BREAKS: &[Break] = &[
     Break::ToldEarly,
     Break::Unsynced { what: "the batches in the journal", is_one: |path| has_extension(path, "jnl") },
     Break::Unsynced { what: "the names in the data directory", is_one: |path| path == Path::new("data") },
-    Break::Unsynced { what: "the names of tables", is_one: |path| path.ends_with("tables") },
-    Break::Unsynced {
-        what: "the tables",
-        is_one: |path| path.parent().is_some_and(|it| it.ends_with("tables")),
-    },
-    Break::Unsynced { what: "the lists of tables", is_one: |path| is_in_keyspace(path, 'v') },
-    Break::Unsynced { what: "what names the list of tables", is_one: |path| is_in_keyspace(path, '.') },
-    Break::Unsynced {
-        what: "the names of those lists",
-        is_one: |path| path.parent().is_some_and(|it| it.ends_with("keyspaces")),
-    },
 ];
 
 fn has_extension(path: &Path, extension: &str) -> bool {
     path.extension().is_some_and(|found| found == extension)
-}
-
-/// A file of a keyspace whose name begins so.
-fn is_in_keyspace(path: &Path, first: char) -> bool {
-    let is_in = path.parent().and_then(Path::parent).is_some_and(|it| it.ends_with("keyspaces"));
-    is_in && path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(first))
 }
 
 impl Break {
