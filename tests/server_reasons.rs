@@ -408,10 +408,14 @@ async fn every_reason_is_said_with_its_details() {
     assert!(missing.is_empty(), "nothing provokes {missing:?}");
     assert_eq!(covered.len(), cases.len(), "a reason is here twice");
 
+    let libraries = codes_of_the_libraries();
     for case in &cases {
         let said = (case.provoke)(World::new().await).await;
         let name = case.reason.as_str();
         assert_eq!((&*said.reason, said.code), (name, case.code), "{said:?}");
+        if let Some(code) = libraries.get(name) {
+            assert_eq!(*code, code_name(said.code), "{name}: the client libraries expect another code");
+        }
         assert_eq!(said.fields, case.fields, "{name}");
         assert_eq!(said.retry_after.is_some(), case.retry, "{name}: {said:?}");
         assert!(
@@ -421,6 +425,28 @@ async fn every_reason_is_said_with_its_details() {
         );
     }
     report::count("reasons", cases.len() as u64);
+}
+
+/// The code that comes with each reason, as the client libraries have it: clients/vectors/errors.json.
+fn codes_of_the_libraries() -> HashMap<String, String> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/clients/vectors/errors.json");
+    let read: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let cases = read["cases"].as_array().unwrap().iter();
+    let text = |case: &serde_json::Value, name| case[name].as_str().map(str::to_owned);
+    cases.filter_map(|case| text(case, "reason").zip(text(case, "code"))).collect()
+}
+
+/// The code's name as the contract writes it.
+fn code_name(code: Code) -> String {
+    let words = format!("{code:?}");
+    let mut name = String::new();
+    for letter in words.chars() {
+        if letter.is_uppercase() && !name.is_empty() {
+            name.push('_');
+        }
+        name.push(letter.to_ascii_uppercase());
+    }
+    name
 }
 
 /// The server answers the next call after each of them.
