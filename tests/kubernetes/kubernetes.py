@@ -187,7 +187,7 @@ class Load:
 
 @contextlib.contextmanager
 def under_load(what: str, found: list[dict], *servers: str) -> Iterator[None]:
-    """Calls before, within and after the block, of which none may fail and no promise may break."""
+    """Calls before, within and after the block, of which none may fail or break with its connection, and no promise may."""
     load = Load(*servers)
     try:
         load.more(OPERATIONS)
@@ -200,6 +200,9 @@ def under_load(what: str, found: list[dict], *servers: str) -> Iterator[None]:
     if report["answers"]["failed"] or report["violations_found"]:
         raise Failed(f"{what}: {report['answers']['failed']} calls failed, and promises were broken: "
                      f"{report['violations']}{trouble()}")
+    # They would be sent to the other name of the Service; but whoever leaves answers what it has begun.
+    if report["answers"]["resent"]:
+        raise Failed(f"{what}: {report['answers']['resent']} connections broke under a call{trouble()}")
     found.append(report)
 
 
