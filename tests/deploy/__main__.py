@@ -10,6 +10,7 @@ import tempfile
 
 import chart
 import documents
+import image_sources
 import manifests
 import refusals
 import restricted
@@ -34,6 +35,7 @@ def main() -> None:
             "deploy_selectors": selected.decided(),
             "deploy_unit_tests": chart.unit_tests(),
             "deploy_documents": documents.current(directory),
+            "deploy_image_packages": image_sources.manifests_read(directory),
         }
     for name, value in results.items():
         told.count(name, value)
