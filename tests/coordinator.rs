@@ -427,6 +427,19 @@ async fn the_replay_cache_is_bounded_in_age_and_answers_replays_alone() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn once_a_server_has_seen_that_a_result_is_forgotten_it_replays_it_no_more() {
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let [server, elsewhere] = &Server::several(2, &store)[..] else { panic!() };
+    let started = server.start("k", 1).await;
+    server.complete("k", 1, started.fence, "done").await.unwrap();
+    elsewhere.run("k", &Forget { fence: started.fence, force: false }).await.unwrap();
+    let replay = server.begin("k", &begin(2)).await;
+    assert!(matches!(replay, Ok(BeginAnswer::Replayed(_))), "within the cache's age it need not have heard");
+    assert_eq!(server.lookup("k").await.unwrap_err(), CallError::Refused(Refusal::KeyNotFound));
+    assert!(server.start("k", 3).await.fence > started.fence);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_retry_reads_before_it_writes() {
     let memory: Arc<dyn Store> = Arc::new(MemoryStore::new());
     let elsewhere = Server::on(memory.clone(), 1, Duration::ZERO, Settings::default(), Faults::default());

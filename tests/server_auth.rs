@@ -544,10 +544,13 @@ async fn a_json_web_token_is_believed_only_as_a_whole() {
     ] {
         assert_eq!(world.bearer(&accepted).await.call("Begin", "alpha").await, "OK", "{accepted}");
     }
+    let mut expired_without_nbf = but("exp", json!(at(-31)));
+    expired_without_nbf.as_object_mut().unwrap().remove("nbf");
     let mut answers = HashMap::new();
     // Not all in one second, in which only so much is said.
     for (place, (cause, wrong)) in [
         ("expired (exp)", sign(but("exp", json!(at(-31))))),
+        ("expired (exp)", sign(expired_without_nbf)),
         ("not valid yet (nbf)", sign(but("nbf", json!(at(31))))),
         ("audience (aud)", sign(but("aud", json!("another")))),
         ("audience (aud)", sign(but("aud", json!([])))),

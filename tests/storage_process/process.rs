@@ -160,8 +160,9 @@ async fn write(store: &EmbeddedStore, writer: u64, writes: Option<u64>, rotated:
     }
 }
 
-/// Sends the write until it is applied; how often it failed before.
+/// Sends the write until it is applied; how often it failed before. A write that was refused is not there.
 async fn settle(store: &EmbeddedStore, writer: u64, step: u64, write: &Write) -> u64 {
+    let mut unknown = false;
     for failures in 0.. {
         match store.compare_and_put(write).await {
             Ok(Put::Applied) => {
@@ -172,11 +173,27 @@ async fn settle(store: &EmbeddedStore, writer: u64, step: u64, write: &Write) ->
             Err(StoreError::NotListed { .. }) => panic!("no answer to a write"),
             Err(error @ (StoreError::Unavailable(_) | StoreError::OutcomeUnknown(_))) => {
                 say(&format!("FAILED {writer} {step} {error}"));
-                tokio::time::sleep(Duration::from_millis(5)).await;
+                unknown |= matches!(error, StoreError::OutcomeUnknown(_));
+                let found = read_patiently(store, writer).await;
+                let there = step_of(writer, found.as_ref());
+                assert!(
+                    unknown || there < step,
+                    "writer {writer}: {there} is there, and was refused: {error}"
+                );
             }
         }
     }
     unreachable!("it returned or panicked")
+}
+
+/// Reads until the store answers.
+async fn read_patiently(store: &EmbeddedStore, writer: u64) -> Option<Versioned> {
+    loop {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        if let Ok(found) = store.get(&key_of(writer), Freshness::Serial).await {
+            return found;
+        }
+    }
 }
 
 /// How somebody else comes to see a record.
