@@ -2,15 +2,15 @@
 //! it tells its callers; then every state that a loss of power may leave on the disk is made and opened, and must hold
 //! what had been told. docs/RELIABILITY.md says more.
 //!
-//! The same binary is the recorded process, so this has a harness of its own: arguments that do not begin with `-`
-//! choose tests by a part of their name.
+//! The same binary is the recorded process, so this has a harness of its own: `support/plain_harness.rs`.
 
-use std::panic::catch_unwind;
 use std::process::ExitCode;
 
 mod breaks;
 mod crashes;
 mod disk;
+#[path = "../support/plain_harness.rs"]
+mod plain_harness;
 mod power;
 mod progress;
 #[path = "../support/mod.rs"]
@@ -33,24 +33,5 @@ fn main() -> ExitCode {
     if workload::work_as_child() {
         return ExitCode::SUCCESS;
     }
-    let wanted: Vec<_> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    if std::env::args().any(|argument| argument == "--list") {
-        for (name, _) in TESTS {
-            println!("{name}: test");
-        }
-        return ExitCode::SUCCESS;
-    }
-    let chosen = |name: &str| wanted.is_empty() || wanted.iter().any(|part| name.contains(part));
-    let (mut passed, mut failed) = (0, 0);
-    for (name, test) in TESTS.iter().filter(|(name, _)| chosen(name)) {
-        let ok = catch_unwind(test).is_ok();
-        println!("test {name} ... {}", if ok { "ok" } else { "FAILED" });
-        if ok { passed += 1 } else { failed += 1 }
-    }
-    let left_out = TESTS.len() - passed - failed;
-    let result = if failed == 0 { "ok" } else { "FAILED" };
-    println!(
-        "\ntest result: {result}. {passed} passed; {failed} failed; 0 ignored; 0 measured; {left_out} filtered out"
-    );
-    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    plain_harness::run(TESTS)
 }
