@@ -79,16 +79,7 @@ func (a *access) token(tenant string) (string, error) {
 }
 
 func (a *access) serve(arguments ...string) (*server, error) {
-	server, err := newServer(serverProgram(), "", "memory")
-	if err != nil {
-		return nil, err
-	}
-	server.arguments = append([]string{"--tls-certificate-file", a.file("server.pem"), "--tls-key-file", a.file("server-key.pem")}, arguments...)
-	if err := server.start(); err != nil {
-		server.remove()
-		return nil, err
-	}
-	return server, nil
+	return startServer(nil, append([]string{"--tls-certificate-file", a.file("server.pem"), "--tls-key-file", a.file("server-key.pem")}, arguments...))
 }
 
 // caller is a runner that shows what its variables say.

@@ -17,14 +17,11 @@ func runCost(language string, calls, threadsPerWork int, command []string) error
 	if len(command) == 0 {
 		return fmt.Errorf("which runner? name its command at the end")
 	}
-	server, err := newServer(serverProgram(), "", "memory")
+	server, err := startServer(nil, nil)
 	if err != nil {
 		return err
 	}
 	defer server.remove()
-	if err := server.start(); err != nil {
-		return err
-	}
 	proxy, err := newProxy()
 	if err != nil {
 		return err

@@ -51,14 +51,11 @@ func (t *tally) listen(connection net.Conn) {
 
 // runRace has all runners call once for each key at the same time: one of them runs the work, and all get its bytes.
 func runRace(keys int, named []string) error {
-	server, err := newServer(serverProgram(), "", "memory")
+	server, err := startServer(nil, nil)
 	if err != nil {
 		return err
 	}
 	defer server.remove()
-	if err := server.start(); err != nil {
-		return err
-	}
 	tally, err := newTally()
 	if err != nil {
 		return err

@@ -41,6 +41,21 @@ func newServer(program, policy, store string) (*server, error) {
 	return made, nil
 }
 
+// startServer starts a server that keeps everything in memory, with these variables on top of the environment, and with these
+// arguments after the usual ones.
+func startServer(variables, arguments []string) (*server, error) {
+	made, err := newServer(serverProgram(), "", "memory")
+	if err != nil {
+		return nil, err
+	}
+	made.variables, made.arguments = variables, arguments
+	if err := made.start(); err != nil {
+		made.remove()
+		return nil, err
+	}
+	return made, nil
+}
+
 func (s *server) policyFile() string { return filepath.Join(s.directory, "policy.toml") }
 
 // start starts it, and returns when it is ready.

@@ -30,15 +30,11 @@ func runTraces(program string, named []string) error {
 		return []string{"OTEL_EXPORTER_OTLP_ENDPOINT=" + collector.endpoint, "OTEL_EXPORTER_OTLP_PROTOCOL=grpc",
 			"OTEL_SERVICE_NAME=" + service, "OTEL_BSP_SCHEDULE_DELAY=50", "OTEL_TRACES_SAMPLER=always_on"}
 	}
-	server, err := newServer(serverProgram(), "", "memory")
+	server, err := startServer(exporting("semel"), nil)
 	if err != nil {
 		return err
 	}
 	defer server.remove()
-	server.variables = exporting("semel")
-	if err := server.start(); err != nil {
-		return err
-	}
 	var runners []*runner
 	for _, each := range named {
 		language, command, _ := strings.Cut(each, "=")
