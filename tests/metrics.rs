@@ -24,9 +24,12 @@ use semel::telemetry::{KeyHash, LabelBounds, Names, Settings, Telemetry, Word};
 use support::samples::Samples;
 use support::scripted_store::{Script, ScriptedStore};
 use support::server::*;
+use tokio::net::TcpStream;
 
 const PAIR: &str = r#"endpoint="POST /charges",tenant="shop""#;
 const SECOND: Duration = Duration::from_secs(1);
+/// A bound for what hangs, not a measure of speed.
+const HANGS: Duration = Duration::from_secs(60);
 
 fn decisions(word: &str) -> String {
     format!(r#"semel_decisions_total{{decision="{word}",{PAIR}}}"#)
@@ -192,6 +195,29 @@ async fn each_decision_is_counted_once_under_its_word() {
     assert_eq!(samples.of(&call("OperatorService/ForgetRecord", "OK")), 1);
     let version = env!("CARGO_PKG_VERSION");
     assert_eq!(samples.of(&format!(r#"semel_build_info{{version="{version}"}}"#)), 1);
+}
+
+/// Each connection is a task at least, and is none any more once it was closed.
+#[tokio::test]
+async fn tasks_come_and_go_with_connections() {
+    const CONNECTIONS: u64 = 20;
+    let server = serve(Arc::new(MemoryStore::new()), Policy::default()).await;
+    server.telemetry.metrics().unwrap().show_tasks(tokio::runtime::Handle::current());
+    let tasks = async || samples(&server).await.of("semel_tasks");
+    let before = tasks().await;
+    let mut open = Vec::new();
+    for _ in 0..CONNECTIONS {
+        open.push(TcpStream::connect(server.grpc.trim_start_matches("http://")).await.unwrap());
+    }
+    // The operations port's own connections come and go meanwhile.
+    let awaited = async |reached: &dyn Fn(u64) -> bool| {
+        while !reached(tasks().await) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(HANGS, awaited(&|tasks| tasks >= before + CONNECTIONS)).await.unwrap();
+    drop(open);
+    tokio::time::timeout(HANGS, awaited(&|tasks| tasks <= before + 1)).await.unwrap();
 }
 
 /// An alert on an increase sees nothing where the first value is already the increased one.

@@ -143,6 +143,7 @@ async fn serve(loaded: Loaded, log: LogQueue) -> Result<End, Stopped> {
     if let Some(metrics) = telemetry.metrics() {
         metrics.show_counts(&sweep.counts());
         metrics.show_quotas(quotas.clone());
+        metrics.show_tasks(tokio::runtime::Handle::current());
         log.show_losses(metrics);
     }
     let _losses = AbortOnDropHandle::new(tokio::spawn(log.report_losses()));

@@ -11,6 +11,7 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkError;
 use opentelemetry_sdk::metrics::{Instrument, SdkMeterProvider, Stream};
 use prometheus::TextEncoder;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::Method;
@@ -176,6 +177,19 @@ impl Metrics {
                 }
             });
         gauge.build();
+    }
+
+    /// Shows how many tasks of `runtime` have not ended.
+    pub fn show_tasks(&self, runtime: Handle) {
+        self.provider
+            .meter("semel")
+            .u64_observable_gauge("semel.tasks")
+            .with_description("Tasks of the server that have not ended: connections, calls, and its own work")
+            .with_callback(move |gauge| {
+                // No machine has room for more tasks than 2^64.
+                gauge.observe(runtime.metrics().num_alive_tasks().try_into().unwrap_or(u64::MAX), &[]);
+            })
+            .build();
     }
 
     /// Shows how many log lines were lost of each of these kinds, as `lost` says.
