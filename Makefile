@@ -9,7 +9,7 @@ NODES ?= 3
 PARTS := $(sort $(notdir $(wildcard tools/parts/*)))
 DATA_DIR ?= ./data
 
-.PHONY: help run test test-cassandra test-kubernetes kubernetes package image bench-cassandra bench-clients quick check generate verify verify-help simulate fmt clean-data cassandra cassandra-stop
+.PHONY: help run test test-cassandra test-kubernetes kubernetes package image bench-cassandra bench-clients quick check generate verify verify-help verify-report simulate soak fmt clean-data cassandra cassandra-stop
 
 help: ## Lists these commands.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -19,7 +19,7 @@ run: ## Builds, and serves on the embedded store in ./data (or DATA_DIR).
 	@exec target/release/semel serve --data-dir '$(DATA_DIR)'
 
 test: ## The small form of everything, a real database included, from a fresh clone; installs what it needs.
-	@tools/prove small core planted operate deploy cassandra clients
+	@tools/prove small core planted soak operate deploy cassandra clients
 
 test-cassandra: ## The part of it that needs a database: real Apache Cassandra, one node and three, 3 GiB of memory.
 	@tools/prove small cassandra
@@ -63,8 +63,14 @@ simulate: ## Simulated histories, from one seed on: make simulate SEEDS=20000 FI
 	@SEMEL_SEEDS='$(or $(SEEDS),300)' SEMEL_FIRST_SEED='$(or $(FIRST),0)' \
 	  cargo test --locked --test simulation every_history -- --nocapture
 
+verify-report: ## What the full forms came to, as one table; those of another commit are stale.
+	@tools/verify-report
+
 verify-help: ## What the full form of each part does, and the variables that scale it.
 	@for part in $(PARTS); do tools/parts/$$part help; done
+
+soak: ## Mixed load for hours, with servers struck at random, watched for growth: make soak HOURS=8.
+	@HOURS='$(or $(HOURS),1)' tools/prove full soak
 
 fmt: ## Formats the sources.
 	@cargo fmt --all

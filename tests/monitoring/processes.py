@@ -69,7 +69,7 @@ class Server:
         self.operations = f"{self.address}:7401"
 
     @contextlib.contextmanager
-    def serving(self, syncs: str | None = None) -> Iterator[None]:
+    def serving(self, syncs: str | None = None) -> Iterator[subprocess.Popen]:
         """Serves within the block, on what the time before left. `syncs` is what strace injects into them."""
         command = [str(self.program), "serve", "--listen", f"{self.address}:7400", "--ops-listen", self.operations,
                    "--data-dir", "data", "--policy", "policy.toml", "--clock-skew-allowance", "100ms"]
@@ -84,7 +84,7 @@ class Server:
                     raise SystemExit(f"the server {self.name} ended with {process.returncode}:\n{log}")
                 return answers(f"http://{self.operations}/readyz")
             wait_until(f"the server {self.name} is ready", ready)
-            yield
+            yield process
 
     def command(self, *arguments: str) -> list[str]:
         name, *rest = arguments
@@ -92,12 +92,16 @@ class Server:
 
     def call(self, *arguments: str, status: int = 0) -> dict:
         """Runs a command of the client, which must end with `status`; gives what it said."""
+        return self.ask(*arguments, statuses=(status,))[1]
+
+    def ask(self, *arguments: str, statuses: tuple[int, ...]) -> tuple[int, dict]:
+        """The same, which must end with one of `statuses`; gives that, too."""
         done = subprocess.run(self.command(*arguments, "--output", "json"), stdin=subprocess.DEVNULL,
                               capture_output=True, text=True, env=ENVIRONMENT, timeout=AT_MOST_SECONDS)
-        if done.returncode != status:
-            raise SystemExit(f"semel {arguments[0]} ended with {done.returncode}, not {status}:\n"
-                             f"{done.stdout}{done.stderr}")
-        return json.loads(done.stdout)
+        if done.returncode not in statuses:
+            raise SystemExit(f"semel {arguments[0]} on {self.name} ended with {done.returncode}, which is none of "
+                             f"{statuses}:\n{done.stdout}{done.stderr}")
+        return done.returncode, json.loads(done.stdout)
 
     def load(self, *arguments: str) -> contextlib.AbstractContextManager:
         """Load on the server within the block. What it finds is not what this test is about."""
