@@ -15,12 +15,37 @@ pub(crate) enum Break {
     ToldEarly,
 }
 
-/// Those that have been seen to show.
+/// Those that have been seen to show, the ones that most depends on first, the one that shows last at the end.
 pub(crate) const BREAKS: &[Break] = &[
     Break::ToldEarly,
     Break::Unsynced { what: "the batches in the journal", is_one: |path| has_extension(path, "jnl") },
     Break::Unsynced { what: "the names in the data directory", is_one: |path| path == Path::new("data") },
+    Break::Unsynced { what: "the tables' bytes", is_one: |path| is_in(path, "tables") },
+    Break::Unsynced { what: "the tables' names", is_one: |path| path.ends_with("tables") },
+    Break::Unsynced { what: "the lists of tables", is_one: |path| is_in_keyspace(path) && starts(path, "v") },
+    Break::Unsynced {
+        what: "which list of tables is the current one",
+        is_one: |path| is_in_keyspace(path) && (starts(path, ".tmp") || starts(path, "current")),
+    },
+    Break::Unsynced { what: "the names in a keyspace", is_one: |path| is_in(path, "keyspaces") },
+    Break::Unsynced {
+        what: "the names of the engine's parts",
+        is_one: |path| is_in(path, "data") && starts(path, "engine"),
+    },
+    Break::Unsynced { what: "the journal's copy", is_one: |path| has_extension(path, "copy") },
 ];
+
+fn is_in(path: &Path, directory: &str) -> bool {
+    path.parent().is_some_and(|parent| parent.ends_with(directory))
+}
+
+fn is_in_keyspace(path: &Path) -> bool {
+    path.parent().is_some_and(|parent| is_in(parent, "keyspaces"))
+}
+
+fn starts(path: &Path, beginning: &str) -> bool {
+    path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(beginning))
+}
 
 fn has_extension(path: &Path, extension: &str) -> bool {
     path.extension().is_some_and(|found| found == extension)

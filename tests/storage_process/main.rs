@@ -29,6 +29,9 @@ const TESTS: &[(&str, fn())] = &[
     ("no_refused_name_is_acknowledged", strace::no_refused_name_is_acknowledged),
     ("no_refused_sync_is_acknowledged", strace::no_refused_sync_is_acknowledged),
     ("no_refused_write_is_acknowledged", strace::no_refused_write_is_acknowledged),
+    ("no_refused_open_is_acknowledged", strace::no_refused_open_is_acknowledged),
+    ("no_refused_removal_is_acknowledged", strace::no_refused_removal_is_acknowledged),
+    ("no_refused_length_is_acknowledged", strace::no_refused_length_is_acknowledged),
 ];
 
 fn main() -> ExitCode {

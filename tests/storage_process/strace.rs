@@ -13,7 +13,7 @@ use crate::process::{Counts, Process, Work, check, fill_journal, marker};
 use crate::support;
 
 const TRACED: &str = "trace=write,writev,pwrite64,copy_file_range,ftruncate,fsync,fdatasync,rename,renameat,renameat2,\
-                      openat,mkdir,mkdirat";
+                      openat,mkdir,mkdirat,unlink,unlinkat";
 /// How much of a write strace shows. The engine's buffer is smaller, and a larger record has its marker near the front.
 const SHOWN: &str = "32768";
 
@@ -377,25 +377,44 @@ pub(crate) fn no_refused_name_is_acknowledged() {
 
 /// `SEMEL_INJECTIONS`: how many calls of each kind are made to fail, spread over the run; 10000 is all.
 pub(crate) fn no_refused_sync_is_acknowledged() {
-    inject(SYNCS, Call::is_sync);
+    inject(SYNCS, ["EIO", "ENOSPC"], Call::is_sync);
 }
 
 /// `SEMEL_INJECTIONS`: likewise.
 pub(crate) fn no_refused_write_is_acknowledged() {
-    inject(WRITES, Call::is_write);
+    inject(WRITES, ["EIO", "ENOSPC"], Call::is_write);
 }
 
-fn inject(calls: &'static str, is_one: fn(&Call) -> bool) {
+/// `SEMEL_INJECTIONS`: likewise. Files that are opened or made, those of a table or a list of tables among them.
+pub(crate) fn no_refused_open_is_acknowledged() {
+    inject("openat", ["EIO", "EMFILE"], |call| call.name == "openat");
+}
+
+/// `SEMEL_INJECTIONS`: likewise. What is left of a file that could not be removed is not taken for more than it is.
+pub(crate) fn no_refused_removal_is_acknowledged() {
+    inject("unlink,unlinkat", ["EIO", "EROFS"], |call| call.name.starts_with("unlink"));
+}
+
+/// `SEMEL_INJECTIONS`: likewise.
+pub(crate) fn no_refused_length_is_acknowledged() {
+    inject("ftruncate", ["EIO", "ENOSPC"], |call| call.name == "ftruncate");
+}
+
+fn inject(calls: &'static str, errors: [&'static str; 2], is_one: fn(&Call) -> bool) {
     let work = Work::new(4, Some(12));
+    let trace = run(work, None).trace;
+    // Before them, the program is loaded: nothing of the store is there yet that could fail.
+    let first = trace.calls.iter().position(|call| call.texts().any(|text| text.ends_with("/data")));
+    let loading = trace.calls.iter().take(first.unwrap_or(0)).filter(|call| is_one(call)).count();
     // The most that any one thread makes; strace counts by thread.
-    let longest = run(work, None).trace.count(is_one);
+    let longest = trace.count(is_one) - loading;
     let wanted = usize::try_from(support::size("SEMEL_INJECTIONS", 8)).expect("a small number");
     let mut places: Vec<_> =
-        (0..wanted.min(longest)).map(|n| 1 + n * longest / wanted.min(longest)).collect();
+        (0..wanted.min(longest)).map(|n| loading + 1 + n * longest / wanted.min(longest)).collect();
     places.dedup();
     let (mut runs, mut failures, mut injected) = (0, 0, 0);
     for when in places {
-        for error in ["EIO", "ENOSPC"] {
+        for error in errors {
             let injection = Injection { calls, error, when };
             let run = run(work, Some(&injection));
             assert_eq!(run.told.early, Vec::<String>::new(), "{injection:?}");
