@@ -176,6 +176,30 @@ async fn an_aged_connection_is_asked_to_go_and_its_calls_end() {
     connection.await.unwrap().expect("a graceful end");
 }
 
+/// What a client still sends when the server has said its last does not break the connection.
+#[tokio::test]
+async fn a_client_that_has_not_heard_the_end_yet_is_not_reset() {
+    const PING: u8 = 6;
+    let limits = Limits {
+        max_connection_age: Duration::from_millis(50),
+        keep_alive_timeout: YEAR,
+        keep_alive_interval: YEAR,
+        ..Limits::default()
+    };
+    let server = Start { limits, ..Start::default() }.serve().await;
+    let mut frames = Frames::connect(&server.grpc).await;
+    while let Some((kind, _, payload)) = soon(frames.next()).await {
+        if kind == PING {
+            frames.send([Frames::frame(PING, 1, 0, &payload)]).await.unwrap();
+        }
+    }
+    // The first that meets a closed socket is lost, those that follow the answer to it fail.
+    for _ in 0..100 {
+        frames.send([Frames::window_update(0, 1)]).await.expect("the server still reads");
+        tokio::task::yield_now().await;
+    }
+}
+
 /// The server answers pings neither for a client nor instead of it: who is gone without a word is found out.
 #[tokio::test]
 async fn a_dead_peer_is_found_out_and_a_live_one_kept() {

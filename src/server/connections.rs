@@ -85,6 +85,7 @@ impl Connections {
         let age = self.limits.max_connection_age.mul_f64(rand::rng().random_range(0.9..1.1));
         let limits = &self.limits;
         let (greeting_time, grace) = (limits.greeting_time, limits.max_connection_age_grace);
+        let parting_time = limits.keep_alive_timeout;
         let connection = Connection {
             http2: self.http2.clone(),
             dispatch: self.dispatch.clone(),
@@ -92,6 +93,7 @@ impl Connections {
             greeting_time,
             age,
             grace,
+            parting_time,
             draining: self.draining.clone(),
         };
         match self.tls.clone() {
@@ -122,6 +124,7 @@ struct Connection {
     greeting_time: Duration,
     age: Duration,
     grace: Duration,
+    parting_time: Duration,
     draining: CancellationToken,
 }
 
@@ -164,29 +167,45 @@ impl Connection {
         None
     }
 
-    async fn serve_greeted(self, stream: impl AsyncRead + AsyncWrite + Unpin, dispatch: Dispatch) {
-        let mut connection = pin!(self.http2.serve_connection(TokioIo::new(stream), dispatch));
-        let aged = async {
-            if self.age.is_zero() { std::future::pending().await } else { tokio::time::sleep(self.age).await }
-        };
-        let ended = tokio::select! {
-            ended = &mut connection => ended,
-            () = self.draining.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
-            () = aged => {
-                connection.as_mut().graceful_shutdown();
-                match tokio::time::timeout(self.grace, connection).await {
-                    Ok(ended) => ended,
-                    Err(_) => return debug!("an aged connection was closed on its calls"),
+    async fn serve_greeted(self, mut stream: impl AsyncRead + AsyncWrite + Unpin, dispatch: Dispatch) {
+        let ended = {
+            let mut connection = pin!(self.http2.serve_connection(TokioIo::new(&mut stream), dispatch));
+            let aged = async {
+                if self.age.is_zero() {
+                    std::future::pending().await
+                } else {
+                    tokio::time::sleep(self.age).await
+                }
+            };
+            tokio::select! {
+                ended = &mut connection => ended,
+                () = self.draining.cancelled() => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+                () = aged => {
+                    connection.as_mut().graceful_shutdown();
+                    match tokio::time::timeout(self.grace, connection).await {
+                        Ok(ended) => ended,
+                        Err(_) => return debug!("an aged connection was closed on its calls"),
+                    }
                 }
             }
         };
         if let Err(error) = ended {
-            debug!(%error, "a connection ended");
+            return debug!(%error, "a connection ended");
+        }
+        if tokio::time::timeout(self.parting_time, parting(stream)).await.is_err() {
+            debug!(peer = %self.address, "a client was asked to go and did not close");
         }
     }
+}
+
+/// Reads, and forgets, what a client sends that has not heard the end yet. A socket that is closed on unread bytes
+/// resets the connection, and a client that meets this as it writes may not read its last answers.
+async fn parting(mut stream: impl AsyncRead + Unpin) {
+    let mut forgotten = [0; 1024];
+    while matches!(stream.read(&mut forgotten).await, Ok(1..)) {}
 }
 
 /// The connection, once as many bytes have come as HTTP/2 begins with; they are read again.
