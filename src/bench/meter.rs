@@ -100,6 +100,9 @@ pub struct Answers {
     pub failed: u64,
     /// How often a call went to another server because its connection broke: neither an answer nor an error.
     pub resent: u64,
+    /// How often a call went over another connection because its own closed before a server began it: not even sent
+    /// again.
+    pub not_begun: u64,
 }
 
 impl Answers {

@@ -248,7 +248,7 @@ impl fmt::Display for Report {
         let answers = &self.answers;
         writeln!(
             f,
-            "answers      started {}, replayed {}, in progress {}, unresolved {}; completed {}, aborted {}, renewed {}; errors {}; resent {}; leases lost {}",
+            "answers      started {}, replayed {}, in progress {}, unresolved {}; completed {}, aborted {}, renewed {}; errors {}; resent {}, not begun {}; leases lost {}",
             answers.started,
             answers.replayed,
             answers.in_progress,
@@ -258,6 +258,7 @@ impl fmt::Display for Report {
             answers.renewed,
             answers.failed,
             answers.resent,
+            answers.not_begun,
             self.leases_lost
         )?;
         write_latencies(f, &self.latencies)?;

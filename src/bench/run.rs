@@ -435,7 +435,7 @@ impl Run {
         measured.record(operation, span.received.duration_since(span.sent));
     }
 
-    /// Sends `message` within the plan's time; gives the answer, and whether it was sent more than once.
+    /// Sends `message` within the plan's time; gives the answer, and whether servers may have begun it more than once.
     async fn send<M: Clone, A, F>(
         &self,
         client: &Client,
@@ -446,8 +446,13 @@ impl Run {
         F: Future<Output = Result<Response<A>, Status>>,
     {
         let send = |request| send(client.clone(), request);
-        let Answer { answer, resent } = self.servers.send(message, self.plan().timeout, send).await;
-        self.meter.measured().answers.resent += resent;
+        let Answer { answer, resent, not_begun } =
+            self.servers.send(message, self.plan().timeout, send).await;
+        if resent + not_begun > 0 {
+            let answers = &mut self.meter.measured().answers;
+            answers.resent += resent;
+            answers.not_begun += not_begun;
+        }
         (answer, resent > 0)
     }
 }

@@ -11,7 +11,7 @@ use tonic::{Request, Response, Status};
 use super::run::RunError;
 use crate::remote::Remote;
 
-/// The pause before a call goes to another server, after its connection broke.
+/// The pause before a call is sent again, after its connection broke or closed.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// The servers of a run; at least one.
@@ -44,7 +44,8 @@ impl Servers {
     }
 
     /// Sends `message` once to a single server. Of several, to another one as well where the connection to the first
-    /// broke: unchanged, so that it has the effect of being sent once, and until `within` has passed.
+    /// broke: unchanged, so that it has the effect of being sent once. In either case it goes over another connection
+    /// where the first closed before it began; all until `within` has passed.
     pub(super) async fn send<M: Clone, A, F>(
         &self,
         message: M,
@@ -55,19 +56,22 @@ impl Servers {
         F: Future<Output = Result<Response<A>, Status>>,
     {
         let until = Instant::now() + within;
-        let mut resent = 0;
+        let (mut resent, mut not_begun) = (0, 0);
         loop {
             // All of them are shown the same credential.
             let mut request = self.first.request(message.clone());
             request.set_timeout(until.saturating_duration_since(Instant::now()));
             let answer = send(request).await.map(Response::into_inner);
             let again = Instant::now() + PAUSE;
-            // A status that the server sent has no source; one that the transport made has.
-            let broke = matches!(&answer, Err(status) if std::error::Error::source(status).is_some());
-            if !broke || !self.are_several() || again >= until {
-                return Answer { answer, resent };
+            let counted = match answer.as_ref().err().map(Failing::of) {
+                Some(Failing::NotBegun) => &mut not_begun,
+                Some(Failing::Broke) if self.are_several() => &mut resent,
+                _ => return Answer { answer, resent, not_begun },
+            };
+            if again >= until {
+                return Answer { answer, resent, not_begun };
             }
-            resent += 1;
+            *counted += 1;
             tokio::time::sleep_until(again).await;
         }
     }
@@ -98,8 +102,48 @@ impl fmt::Display for Servers {
 #[derive(Debug)]
 pub(super) struct Answer<A> {
     pub(super) answer: Result<A, Status>,
-    /// How often it was sent again.
+    /// How often it was sent again, though a server may have begun it.
     pub(super) resent: u64,
+    /// How often it was sent again because no server had begun it.
+    pub(super) not_begun: u64,
+}
+
+/// How a call came to fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Failing {
+    /// The server answered with the error.
+    Answered,
+    /// The connection broke, and the server may have begun the call; or there was none.
+    Broke,
+    /// The connection was closing, and nobody began the call. gRPC libraries send such calls again by themselves
+    /// ("transparent retry"); tonic leaves it to its caller.
+    NotBegun,
+}
+
+impl Failing {
+    fn of(status: &Status) -> Self {
+        // A status that the server sent has no source; one that the transport made has.
+        let mut cause = std::error::Error::source(status);
+        let mut failing = if cause.is_some() { Self::Broke } else { Self::Answered };
+        while let Some(error) = cause {
+            // hyper cancels what it had not yet given to the connection when that closed.
+            let was_queued = error.downcast_ref().is_some_and(hyper::Error::is_canceled);
+            if was_queued || error.downcast_ref().is_some_and(refused) {
+                failing = Self::NotBegun;
+            }
+            cause = error.source();
+        }
+        failing
+    }
+}
+
+/// Whether a server said that it does nothing about a stream: one past the last that it names as it asks the connection
+/// to go, or one too many (RFC 9113, 6.8 and 8.7).
+fn refused(error: &h2::Error) -> bool {
+    let reason = error.reason();
+    error.is_remote()
+        && (error.is_go_away() && reason == Some(h2::Reason::NO_ERROR)
+            || error.is_reset() && reason == Some(h2::Reason::REFUSED_STREAM))
 }
 
 fn causes(error: &dyn std::error::Error) -> String {
