@@ -5,6 +5,7 @@ back, drained, scaled and taken away again. What counts is pods that are ready, 
 """
 
 import pathlib
+import signal
 import sys
 
 import cassandra
@@ -15,7 +16,13 @@ import kubernetes
 import told
 
 
+def ended(_number: int, _frame: object) -> None:
+    raise SystemExit(128 + signal.SIGTERM)
+
+
 def main() -> None:
+    # What was started is ended in order.
+    signal.signal(signal.SIGTERM, ended)
     semel, crds, scratch = (pathlib.Path(argument).resolve() for argument in sys.argv[1:4])
     kubernetes.SEMEL = semel
     kubernetes.SCRATCH = scratch

@@ -22,13 +22,13 @@ def run(database: str) -> dict[str, int]:
         raise Failed(f"{release.ready()} servers are ready, not three")
     schema_is_there(database)
     release.tested()
-    # A Service by two names, so that the load sends again to another server what a broken connection took along.
-    servers = (f"http://{release.address()}:7400", f"http://{NAME}.{NAME}.svc:7400")
+    server = release.address()
+    a_load_can_fail(release, server)
     reports: list[dict] = []
-    upgraded(release, values, servers, reports)
+    upgraded(release, values, server, reports)
     current = [*values, "--set", "image.tag=next"]
-    rolled_back(release, current, servers, reports)
-    drained(release, servers, reports)
+    rolled_back(release, current, server, reports)
+    drained(release, server, reports)
     scaled(release, current)
     admitted(release, [*current, "--set", "autoscaling.enabled=true"])
     taken_away(release, before)
@@ -42,17 +42,25 @@ def schema_is_there(database: str) -> None:
         raise Failed(f"the Job made another schema: {said}")
 
 
-def upgraded(release: Release, values: list, servers: tuple[str, ...], reports: list[dict]) -> None:
+def a_load_can_fail(release: Release, server: str) -> None:
+    """Servers that are killed answer nothing: were that not seen, the loads that follow would say nothing."""
+    with kubernetes.loaded("every server killed", server) as report:
+        release.kill()
+    if not report["answers"]["failed"]:
+        raise Failed("every server was killed under load, and no call failed")
+
+
+def upgraded(release: Release, values: list, server: str, reports: list[dict]) -> None:
     """Every server is replaced, and no call fails."""
     old = only_pods(release)
-    with under_load("an upgrade", reports, *servers):
+    with under_load("an upgrade", reports, server):
         release.put(*values, "--set", "image.tag=next")
     if only_pods(release) & old or release.ready() != 3:
         raise Failed(f"of {sorted(old)}, {sorted(only_pods(release) & old)} are left, and {release.ready()} are ready")
     release.tested()
 
 
-def rolled_back(release: Release, values: list, servers: tuple[str, ...], reports: list[dict]) -> None:
+def rolled_back(release: Release, values: list, server: str, reports: list[dict]) -> None:
     """What cannot work is taken back by helm, while the servers of before go on."""
     bad = {
         "an image that is not there": ["--set", "image.tag=nowhere", "--set", "schema.apply=false"],
@@ -61,7 +69,7 @@ def rolled_back(release: Release, values: list, servers: tuple[str, ...], report
     }
     for what, settings in bad.items():
         before = only_pods(release)
-        with under_load(what, reports, *servers):
+        with under_load(what, reports, server):
             done = release.helm("upgrade", kubernetes.CHART, *values, *settings, "--rollback-on-failure", "--timeout", "30s")
             if done.returncode == 0:
                 raise Failed(f"{what}: helm took it for good")
@@ -71,9 +79,9 @@ def rolled_back(release: Release, values: list, servers: tuple[str, ...], report
             raise Failed(f"{what}: the last revision is none of a rollback: {history[-1]}")
 
 
-def drained(release: Release, servers: tuple[str, ...], reports: list[dict]) -> None:
+def drained(release: Release, server: str, reports: list[dict]) -> None:
     """A drain takes one server, and is held at the next one: the budget."""
-    with under_load("a drain", reports, *servers):
+    with under_load("a drain", reports, server):
         done = try_to("kubectl", "drain", "n1", "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=40s",
                       "--pod-selector", "app.kubernetes.io/component=server")
         if done.returncode == 0 or "disruption budget" not in done.stderr:

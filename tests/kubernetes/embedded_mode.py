@@ -2,10 +2,8 @@
 
 import base64
 import json
-import os
 import pathlib
 import re
-import signal
 import subprocess
 
 import kubernetes
@@ -30,7 +28,7 @@ def run() -> dict[str, int]:
     calls_of_the_notes(said, scratch)
     for number in range(OPERATIONS):
         once(access, number, status=0)
-    kill_the_process(release)
+    release.kill()
     replayed = sum(replays(access, number) for number in range(OPERATIONS))
     lose_the_pod(release)
     replayed += sum(replays(access, number) for number in range(OPERATIONS))
@@ -81,22 +79,6 @@ def replays(access: list, number: int) -> int:
     if said != f"{number}\n":
         raise Failed(f"operation {number} was not replayed: {said!r}")
     return 1
-
-
-def kill_the_process(release: Release) -> None:
-    """SIGKILL from the node, as the kernel does it when memory is out: the kubelet starts another."""
-    pod = release.servers()[0]
-    container = pod["status"]["containerStatuses"][0]
-    task = must("ctr", "--address", kubernetes.SCRATCH.parent / "node/containerd.sock", "--namespace", "k8s.io", "tasks", "ls")
-    name = container["containerID"].removeprefix("containerd://")
-    process = next(int(line.split()[1]) for line in task.splitlines() if line.startswith(name))
-    os.kill(process, signal.SIGKILL)
-
-    def started_again() -> bool:
-        pods = release.servers()
-        return (len(pods) == 1 and kubernetes.is_ready(pods[0])
-                and pods[0]["status"]["containerStatuses"][0]["restartCount"] > container["restartCount"])
-    wait_until("the kubelet starts the server again", started_again)
 
 
 def lose_the_pod(release: Release) -> None:
