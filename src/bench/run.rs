@@ -16,7 +16,7 @@ use super::pace::Pace;
 use super::plan::{Amount, Plan};
 use super::pool::{Pool, Target};
 use super::report::{Progress, Report};
-use super::servers::{Answer, Servers};
+use super::servers::{Outcome, Servers};
 use super::workload::Workload;
 use crate::proto;
 use crate::proto::begin_response::Decision;
@@ -446,7 +446,7 @@ impl Run {
         F: Future<Output = Result<Response<A>, Status>>,
     {
         let send = |request| send(client.clone(), request);
-        let Answer { answer, resent, not_begun } =
+        let Outcome { answer, resent, not_begun } =
             self.servers.send(message, self.plan().timeout, send).await;
         if resent + not_begun > 0 {
             let answers = &mut self.meter.measured().answers;

@@ -51,7 +51,7 @@ impl Servers {
         message: M,
         within: Duration,
         mut send: impl FnMut(Request<M>) -> F,
-    ) -> Answer<A>
+    ) -> Outcome<A>
     where
         F: Future<Output = Result<Response<A>, Status>>,
     {
@@ -66,10 +66,10 @@ impl Servers {
             let counted = match answer.as_ref().err().map(Failing::of) {
                 Some(Failing::NotBegun) => &mut not_begun,
                 Some(Failing::Broke) if self.are_several() => &mut resent,
-                _ => return Answer { answer, resent, not_begun },
+                _ => return Outcome { answer, resent, not_begun },
             };
             if again >= until {
-                return Answer { answer, resent, not_begun };
+                return Outcome { answer, resent, not_begun };
             }
             *counted += 1;
             tokio::time::sleep_until(again).await;
@@ -100,7 +100,7 @@ impl fmt::Display for Servers {
 
 /// What a call came to.
 #[derive(Debug)]
-pub(super) struct Answer<A> {
+pub(super) struct Outcome<A> {
     pub(super) answer: Result<A, Status>,
     /// How often it was sent again, though a server may have begun it.
     pub(super) resent: u64,
@@ -173,7 +173,7 @@ mod tests {
     }
 
     /// Sends to `count` servers, to which the first connections break; gives what came of it, and how often.
-    async fn send(count: usize, breaks: usize, then: Result<(), Status>) -> (Answer<()>, usize) {
+    async fn send(count: usize, breaks: usize, then: Result<(), Status>) -> (Outcome<()>, usize) {
         let mut sent = 0;
         let answer = servers(count)
             .send((), Duration::from_secs(1), |request| {

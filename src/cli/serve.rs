@@ -159,8 +159,7 @@ async fn serve(loaded: Loaded, log: LogQueue) -> Result<End, Stopped> {
         tasks.spawn(watch.run(reload.one_more(), stop.clone()));
     }
     for watch in loaded.secured.watches {
-        let watch = watch.audited(audit.clone());
-        tasks.spawn(watch.run(reload.one_more(), stop.clone()));
+        tasks.spawn(watch.audited(audit.clone()).run(reload.one_more(), stop.clone()));
     }
 
     if let Some(store) = embedded

@@ -172,10 +172,9 @@ impl Connection {
             let mut connection = pin!(self.http2.serve_connection(TokioIo::new(&mut stream), dispatch));
             let aged = async {
                 if self.age.is_zero() {
-                    std::future::pending().await
-                } else {
-                    tokio::time::sleep(self.age).await
+                    std::future::pending::<()>().await;
                 }
+                tokio::time::sleep(self.age).await;
             };
             tokio::select! {
                 ended = &mut connection => ended,
