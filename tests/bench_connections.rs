@@ -87,6 +87,8 @@ async fn end(client: TcpStream, ending: Ending) {
         };
         client.send(said).await.unwrap();
         client.0.shutdown().await.unwrap();
+        // The rest of the call, and the client's own goodbye.
+        while client.next().await.is_some() {}
     }
 }
 
