@@ -29,7 +29,7 @@ use tokio::net::TcpStream;
 const PAIR: &str = r#"endpoint="POST /charges",tenant="shop""#;
 const SECOND: Duration = Duration::from_secs(1);
 /// A bound for what hangs, not a measure of speed.
-const HANGS: Duration = Duration::from_secs(60);
+const HANGS: Duration = Duration::from_mins(1);
 
 fn decisions(word: &str) -> String {
     format!(r#"semel_decisions_total{{decision="{word}",{PAIR}}}"#)
