@@ -7,11 +7,15 @@ import logging
 import os
 import threading
 import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
 
+import grpc
 import pytest
 
 import semel
 from semel.testing import Decision, Fake, Server
+from semel.v1 import semel_pb2 as pb
 
 
 @pytest.fixture
@@ -200,3 +204,69 @@ def test_many_at_a_time():
         for thread in threads:
             thread.join()
     assert ran == [1]
+
+
+def test_a_bare_stub_sends_again_by_the_service_config():
+    sent = []
+
+    def lookup(_, context):
+        sent.append(1)
+        if len(sent) <= 2:
+            context.abort(grpc.StatusCode.UNAVAILABLE, "away")
+        return pb.LookupResponse()
+
+    method = grpc.unary_unary_rpc_method_handler(
+        lookup,
+        request_deserializer=pb.LookupRequest.FromString,
+        response_serializer=pb.LookupResponse.SerializeToString,
+    )
+    server = grpc.server(ThreadPoolExecutor())
+    server.add_generic_rpc_handlers(
+        (grpc.method_handlers_generic_handler("semel.v1.IdempotencyService", {"Lookup": method}),)
+    )
+    address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    server.start()
+    with grpc.insecure_channel(address, options=[("grpc.service_config", semel.service_config())]) as channel:
+        call = channel.unary_unary(
+            "/semel.v1.IdempotencyService/Lookup",
+            request_serializer=pb.LookupRequest.SerializeToString,
+            response_deserializer=pb.LookupResponse.FromString,
+        )
+        assert call(pb.LookupRequest()) == pb.LookupResponse()
+    server.stop(None).wait()
+    assert len(sent) == 3
+
+
+def test_every_plain_method():
+    key = pb.Key(endpoint="e", idempotency_key="plain")
+    first, second = (str(uuid.UUID(int=number, version=4)) for number in (1, 2))
+    with Server() as server, semel.Client(semel.Options(address=server.address)) as client:
+        request = pb.BeginRequest(key=key, attempt_id=first)
+        fence = client.begin(request).started.fence
+        assert not request.key.tenant  # the caller's own stays as it is
+        client.renew(pb.RenewRequest(key=key, fence=fence, attempt_id=first))
+        client.save_checkpoint(pb.SaveCheckpointRequest(key=key, fence=fence, attempt_id=first, name="n", value=b"v"))
+        result = pb.Result(outcome=pb.Result.OUTCOME_SUCCESS, payload=b"1")
+        client.complete(pb.CompleteRequest(key=key, fence=fence, attempt_id=first, result=result))
+        assert client.lookup(pb.LookupRequest(key=key)).record.state == pb.STATE_COMPLETED
+        assert len(client.list_records(pb.ListRecordsRequest()).records) == 1
+        client.forget_record(pb.ForgetRecordRequest(key=key, fence=fence))
+        assert client.get_policy(pb.GetPolicyRequest(endpoint="e")).source == "defaults"
+        batch = client.batch_begin(pb.BatchBeginRequest(requests=[pb.BeginRequest(key=key, attempt_id=second)]))
+        owner = {"key": key, "fence": batch.items[0].response.started.fence, "attempt_id": second}
+        client.abort(pb.AbortRequest(**owner, disposition=pb.AbortRequest.DISPOSITION_OUTCOME_UNKNOWN))
+        client.resolve_record(pb.ResolveRecordRequest(key=key, fence=owner["fence"], release=True))
+        late = client.batch_complete(pb.BatchCompleteRequest(requests=[pb.CompleteRequest(**owner, result=result)]))
+        assert late.items[0].error.reason == "FENCE_LOST"
+
+
+def test_nothing_is_sent_for_a_caller_that_has_gone(fake):
+    async def main():
+        async with semel.AsyncClient(transport=fake) as client:
+            task = asyncio.ensure_future(client.once("e", "k", None, lambda _: 1))
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+    asyncio.run(main())
+    assert fake.calls() == []

@@ -41,5 +41,9 @@ pub use request::Request;
 pub use tokio_util::sync::CancellationToken;
 pub use tonic::Code;
 
+/// The nearest that gRPC's own service config gets to how this library sends again, for stubs of gRPC implementations that take
+/// one. The generated stubs of [`proto`] take none: over [`Client::connections`] they send once.
+pub const SERVICE_CONFIG: &str = include_str!("../service_config.json");
+
 /// The version of this library, and of the server released with it.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

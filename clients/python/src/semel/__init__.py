@@ -5,6 +5,7 @@
 """
 
 from semel._run import OnceOptions, Outcome
+from semel._service_config import service_config
 from semel._version import __version__
 from semel.aio import AsyncClient
 from semel.attempt import AsyncAttempt, Attempt, Checkpoint
@@ -82,6 +83,7 @@ __all__ = [
     "check_key",
     "content_key",
     "event_key",
+    "service_config",
     "uuid4_key",
     "uuid7_key",
     "uuid_key",
