@@ -143,73 +143,11 @@ func invoke[A any, P interface {
 	return response, nil
 }
 
-// keyed gives the key with the client's tenant where it names none.
-func (c *Client) keyed(key *pb.Key) *pb.Key {
-	if key == nil || key.GetTenant() != "" {
-		return key
+// named puts the client's tenant where a key names none.
+func (c *Client) named(key *pb.Key) {
+	if key != nil {
+		key.Tenant = c.tenanted(key.GetTenant())
 	}
-	return &pb.Key{Tenant: *c.options.Tenant, Endpoint: key.GetEndpoint(), IdempotencyKey: key.GetIdempotencyKey()}
-}
-
-// Begin reserves a key, or tells what became of it. Make an attempt_id for each attempt.
-func (c *Client) Begin(ctx context.Context, request *pb.BeginRequest) (*pb.BeginResponse, error) {
-	request = proto.CloneOf(request)
-	request.Key = c.keyed(request.GetKey())
-	how := c.plain("Begin")
-	how.wait = max(0, request.GetWait().AsDuration())
-	return invoke[pb.BeginResponse](ctx, c, how, request)
-}
-
-// Complete records the result of the attempt that holds the fence.
-func (c *Client) Complete(ctx context.Context, request *pb.CompleteRequest) (*pb.CompleteResponse, error) {
-	request = proto.CloneOf(request)
-	request.Key = c.keyed(request.GetKey())
-	return invoke[pb.CompleteResponse](ctx, c, c.plain("Complete"), request)
-}
-
-// Abort gives the key up without a result.
-func (c *Client) Abort(ctx context.Context, request *pb.AbortRequest) (*pb.AbortResponse, error) {
-	request = proto.CloneOf(request)
-	request.Key = c.keyed(request.GetKey())
-	return invoke[pb.AbortResponse](ctx, c, c.plain("Abort"), request)
-}
-
-// Lookup tells what is known of a key, and changes nothing.
-func (c *Client) Lookup(ctx context.Context, request *pb.LookupRequest) (*pb.LookupResponse, error) {
-	request = &pb.LookupRequest{Key: c.keyed(request.GetKey())}
-	return invoke[pb.LookupResponse](ctx, c, c.plain("Lookup"), request)
-}
-
-// Renew extends the owner's lease.
-func (c *Client) Renew(ctx context.Context, request *pb.RenewRequest) (*pb.RenewResponse, error) {
-	request = proto.CloneOf(request)
-	request.Key = c.keyed(request.GetKey())
-	return invoke[pb.RenewResponse](ctx, c, c.plain("Renew"), request)
-}
-
-// SaveCheckpoint saves a recovery point under the owner's fence.
-func (c *Client) SaveCheckpoint(ctx context.Context, request *pb.SaveCheckpointRequest) (*pb.SaveCheckpointResponse, error) {
-	request = proto.CloneOf(request)
-	request.Key = c.keyed(request.GetKey())
-	return invoke[pb.SaveCheckpointResponse](ctx, c, c.plain("SaveCheckpoint"), request)
-}
-
-// BatchBegin is Begin for up to 1,000 keys; each item stands alone.
-func (c *Client) BatchBegin(ctx context.Context, request *pb.BatchBeginRequest) (*pb.BatchBeginResponse, error) {
-	request = proto.CloneOf(request)
-	for _, item := range request.GetRequests() {
-		item.Key = c.keyed(item.GetKey())
-	}
-	return invoke[pb.BatchBeginResponse](ctx, c, c.plain("BatchBegin"), request)
-}
-
-// BatchComplete is Complete for up to 1,000 keys; each item stands alone.
-func (c *Client) BatchComplete(ctx context.Context, request *pb.BatchCompleteRequest) (*pb.BatchCompleteResponse, error) {
-	request = proto.CloneOf(request)
-	for _, item := range request.GetRequests() {
-		item.Key = c.keyed(item.GetKey())
-	}
-	return invoke[pb.BatchCompleteResponse](ctx, c, c.plain("BatchComplete"), request)
 }
 
 // tenanted gives the client's tenant where none is named.
@@ -218,6 +156,69 @@ func (c *Client) tenanted(name string) string {
 		return *c.options.Tenant
 	}
 	return name
+}
+
+// onKey sends a copy of a request about one key, whose tenant is filled in.
+func onKey[A any, P interface {
+	*A
+	proto.Message
+}, Q interface {
+	proto.Message
+	GetKey() *pb.Key
+}](ctx context.Context, c *Client, how sending, request Q) (P, error) {
+	request = proto.CloneOf(request)
+	c.named(request.GetKey())
+	return invoke[A, P](ctx, c, how, request)
+}
+
+// Begin reserves a key, or tells what became of it. Make an attempt_id for each attempt.
+func (c *Client) Begin(ctx context.Context, request *pb.BeginRequest) (*pb.BeginResponse, error) {
+	how := c.plain("Begin")
+	how.wait = max(0, request.GetWait().AsDuration())
+	return onKey[pb.BeginResponse](ctx, c, how, request)
+}
+
+// Complete records the result of the attempt that holds the fence.
+func (c *Client) Complete(ctx context.Context, request *pb.CompleteRequest) (*pb.CompleteResponse, error) {
+	return onKey[pb.CompleteResponse](ctx, c, c.plain("Complete"), request)
+}
+
+// Abort gives the key up without a result.
+func (c *Client) Abort(ctx context.Context, request *pb.AbortRequest) (*pb.AbortResponse, error) {
+	return onKey[pb.AbortResponse](ctx, c, c.plain("Abort"), request)
+}
+
+// Lookup tells what is known of a key, and changes nothing.
+func (c *Client) Lookup(ctx context.Context, request *pb.LookupRequest) (*pb.LookupResponse, error) {
+	return onKey[pb.LookupResponse](ctx, c, c.plain("Lookup"), request)
+}
+
+// Renew extends the owner's lease.
+func (c *Client) Renew(ctx context.Context, request *pb.RenewRequest) (*pb.RenewResponse, error) {
+	return onKey[pb.RenewResponse](ctx, c, c.plain("Renew"), request)
+}
+
+// SaveCheckpoint saves a recovery point under the owner's fence.
+func (c *Client) SaveCheckpoint(ctx context.Context, request *pb.SaveCheckpointRequest) (*pb.SaveCheckpointResponse, error) {
+	return onKey[pb.SaveCheckpointResponse](ctx, c, c.plain("SaveCheckpoint"), request)
+}
+
+// BatchBegin is Begin for up to 1,000 keys; each item stands alone.
+func (c *Client) BatchBegin(ctx context.Context, request *pb.BatchBeginRequest) (*pb.BatchBeginResponse, error) {
+	request = proto.CloneOf(request)
+	for _, item := range request.GetRequests() {
+		c.named(item.GetKey())
+	}
+	return invoke[pb.BatchBeginResponse](ctx, c, c.plain("BatchBegin"), request)
+}
+
+// BatchComplete is Complete for up to 1,000 keys; each item stands alone.
+func (c *Client) BatchComplete(ctx context.Context, request *pb.BatchCompleteRequest) (*pb.BatchCompleteResponse, error) {
+	request = proto.CloneOf(request)
+	for _, item := range request.GetRequests() {
+		c.named(item.GetKey())
+	}
+	return invoke[pb.BatchCompleteResponse](ctx, c, c.plain("BatchComplete"), request)
 }
 
 // ListRecords pages through a tenant's live records.
@@ -229,16 +230,12 @@ func (c *Client) ListRecords(ctx context.Context, request *pb.ListRecordsRequest
 
 // ResolveRecord settles a record whose outcome nobody knows.
 func (c *Client) ResolveRecord(ctx context.Context, request *pb.ResolveRecordRequest) (*pb.ResolveRecordResponse, error) {
-	request = proto.CloneOf(request)
-	request.Key = c.keyed(request.GetKey())
-	return invoke[pb.ResolveRecordResponse](ctx, c, c.plain("ResolveRecord"), request)
+	return onKey[pb.ResolveRecordResponse](ctx, c, c.plain("ResolveRecord"), request)
 }
 
 // ForgetRecord erases everything of a record but its fence.
 func (c *Client) ForgetRecord(ctx context.Context, request *pb.ForgetRecordRequest) (*pb.ForgetRecordResponse, error) {
-	request = proto.CloneOf(request)
-	request.Key = c.keyed(request.GetKey())
-	return invoke[pb.ForgetRecordResponse](ctx, c, c.plain("ForgetRecord"), request)
+	return onKey[pb.ForgetRecordResponse](ctx, c, c.plain("ForgetRecord"), request)
 }
 
 // GetPolicy tells the policy in force for a tenant and an endpoint.

@@ -31,6 +31,19 @@ async fn dropping_the_work_reports_that_its_outcome_is_unknown() {
 }
 
 #[tokio::test]
+async fn nothing_is_sent_for_a_caller_that_has_gone() {
+    let fake = Fake::new();
+    let client = fake.client().expect("a client");
+    let cancellation = CancellationToken::new();
+    cancellation.cancel();
+    let options = OnceOptions::new().cancelled_by(cancellation);
+    let ended = client.once_with(options, "e", "k", Request::none(), async |_| Ok(1)).await;
+    assert!(ended.is_err(), "it ran");
+    client.close().await;
+    assert!(methods(&fake).is_empty());
+}
+
+#[tokio::test]
 async fn a_dropped_work_that_was_handed_off_reports_nothing() {
     let fake = Fake::new();
     let client = fake.client().expect("a client");

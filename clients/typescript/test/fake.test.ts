@@ -47,6 +47,17 @@ test('a fake follows its script, and stays at the end of it', async () => {
   await fake.close();
 });
 
+test('nothing is sent for a caller that has gone already', async () => {
+  const fake = new FakeClient();
+  const gone = new Error('gone');
+  await assert.rejects(
+    fake.once('e', 'k', undefined, () => 1, { signal: AbortSignal.abort(gone) }),
+    gone,
+  );
+  assert.deepEqual(fake.calls(), []);
+  await fake.close();
+});
+
 test('a key without a script is kept as a server would', async () => {
   const fake = new FakeClient();
   const outcome = await fake.once('e', 'k', { a: 1 }, async () => {
