@@ -7,7 +7,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unicode"
 )
 
 // How old what was read of a token's file may be.
@@ -58,11 +57,15 @@ func readToken(file string) (string, error) {
 		return "", refused("TOKEN_FILE", "the token's file cannot be read: "+file)
 	}
 	token := strings.TrimSpace(string(content))
-	bad := func(r rune) bool { return unicode.IsSpace(r) || r > unicode.MaxASCII || unicode.IsControl(r) }
-	if token == "" || strings.ContainsFunc(token, bad) {
+	if !isToken(token) {
 		return "", refused("TOKEN_FILE", "the file does not hold one token, and nothing else: "+file)
 	}
 	return token, nil
+}
+
+// isToken says whether a text can be shown as a token: printable ASCII without spaces.
+func isToken(text string) bool {
+	return text != "" && !strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' })
 }
 
 // tlsConfig is how connections to https:// are encrypted. The client's certificate is read at each handshake, for it is replaced

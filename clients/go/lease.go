@@ -85,7 +85,7 @@ func leaseLost(err error) (*LeaseLostError, bool) {
 	if errors.As(err, &refusal) {
 		return refusal, true
 	}
-	return &LeaseLostError{base: &base{reason: "LEASE_OVER", message: "the lease could not be renewed in time", cause: err}}, false
+	return &LeaseLostError{base: &base{reason: "LEASE_OVER", message: "the lease could not be renewed", cause: err}}, false
 }
 
 // renew sends a Renew until it is answered, or the lease counts as lost.
@@ -97,7 +97,7 @@ func (l *lease) renew(ctx context.Context) error {
 	request := &pb.RenewRequest{Key: l.attempt.protoKey(), Fence: l.attempt.fence, AttemptId: l.attempt.attemptID}
 	once := min(max(length/6, shortestRenewal), client.options.TryTimeout)
 	var response pb.RenewResponse
-	sent, err := client.send(ctx, sending{method: "Renew", within: time.Until(until), once: once}, request, &response)
+	sent, err := client.send(ctx, sending{method: "Renew", within: time.Until(until), once: once, purpose: renewing}, request, &response)
 	if err != nil {
 		return err
 	}

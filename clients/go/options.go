@@ -68,8 +68,9 @@ func (o Options) filled() (Options, error) {
 	o.TLSCA = cmp.Or(o.TLSCA, os.Getenv("SEMEL_TLS_CA"))
 	o.TLSCert = cmp.Or(o.TLSCert, os.Getenv("SEMEL_TLS_CERT"))
 	o.TLSKey = cmp.Or(o.TLSKey, os.Getenv("SEMEL_TLS_KEY"))
-	if o.Token == "" {
-		o.TokenFile = cmp.Or(o.TokenFile, os.Getenv("SEMEL_TOKEN_FILE"))
+	o.TokenFile = cmp.Or(o.TokenFile, os.Getenv("SEMEL_TOKEN_FILE"))
+	if o.Token != "" {
+		o.TokenFile = ""
 	}
 	o.Timeout = cmp.Or(o.Timeout, DefaultTimeout)
 	o.TryTimeout = cmp.Or(o.TryTimeout, DefaultTryTimeout)
@@ -84,8 +85,12 @@ func (o Options) filled() (Options, error) {
 
 func (o Options) checkAddress() error {
 	address, err := url.Parse(o.Address)
-	if err != nil || address.Host == "" || address.Scheme != "http" && address.Scheme != "https" || strings.Trim(address.Path, "/") != "" {
+	if err != nil || address.Hostname() == "" || address.Scheme != "http" && address.Scheme != "https" ||
+		address.Path != "" && address.Path != "/" || address.RawQuery != "" || address.Fragment != "" || address.User != nil {
 		return refused("ADDRESS", "the address is neither https://host:port nor http://host:port")
+	}
+	if o.Token != "" && !isToken(o.Token) {
+		return refused("TOKEN", "a token is printable ASCII without spaces")
 	}
 	if address.Scheme == "https" {
 		return nil

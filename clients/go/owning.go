@@ -97,7 +97,7 @@ func lostWith(lost *LeaseLostError, value any, workErr error) error {
 
 // reporting is how the word of an attempt is sent.
 func (r *run) reporting(method string) sending {
-	return sending{method: method, within: r.client.options.ReportTimeout, once: r.client.options.TryTimeout, reports: true}
+	return sending{method: method, within: r.client.options.ReportTimeout, once: r.client.options.TryTimeout, purpose: reporting}
 }
 
 // complete reports a result, and as much of it as is taken.

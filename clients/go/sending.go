@@ -15,13 +15,23 @@ const (
 	longestPause = time.Second
 )
 
+// A purpose is what a call is for: some wait longer for what may pass.
+type purpose int
+
+const (
+	plainCall purpose = iota
+	// The word of an attempt that ran: it waits for a credential that is being replaced, too.
+	reporting
+	// A renewal while the work runs: it waits for whatever may pass while the lease lasts.
+	renewing
+)
+
 // sending is how one call is sent, and sent again.
 type sending struct {
 	method string
 	// within bounds all sends together, and once each of them; a held Begin takes `wait` more.
 	within, once, wait time.Duration
-	// reports says that this is the word of an attempt that ran, which waits for a credential that is being replaced.
-	reports bool
+	purpose            purpose
 }
 
 // goesOn says whether a call that came to this is sent again.
@@ -30,20 +40,13 @@ func (s sending) goesOn(got answer) bool {
 	case codes.Unavailable, codes.DeadlineExceeded, codes.Canceled, codes.Unknown, codes.Internal:
 		return true
 	case codes.ResourceExhausted:
-		if got.pause != nil {
-			return true
-		}
+		return got.pause != nil || s.purpose == renewing
 	case codes.Unauthenticated:
-		if s.reports {
-			return true
-		}
+		return s.purpose == reporting || s.purpose == renewing
+	case codes.PermissionDenied, codes.Unimplemented:
+		return s.purpose == renewing
 	}
-	return s.method == "Renew" && !isLost(got)
-}
-
-// isLost says whether the server said that the key is not the attempt's any more.
-func isLost(got answer) bool {
-	return got.reason == "FENCE_LOST" || got.reason == "ALREADY_COMPLETED" || got.reason == "KEY_NOT_FOUND"
+	return false
 }
 
 // pauses gives the bounds between which the pause before the next send is drawn.

@@ -370,16 +370,16 @@ func TestErrors(t *testing.T) {
 
 func TestRetries(t *testing.T) {
 	vectors(t, "retries.json", func(t *testing.T, c struct {
-		Call, Code  string
-		Reason      *string
-		RetryInfoMS *int64 `json:"retry_info_ms"`
-		Sends       int
-		LeftMS      int64 `json:"left_ms"`
-		Again       bool
-		PauseMS     [2]float64 `json:"pause_ms"`
+		Of, Call, Code string
+		Reason         *string
+		RetryInfoMS    *int64 `json:"retry_info_ms"`
+		Sends          int
+		LeftMS         int64 `json:"left_ms"`
+		Again          bool
+		PauseMS        [2]float64 `json:"pause_ms"`
 	}) {
 		got := readStatus(statusOf(t, c.Code, c.Reason, c.RetryInfoMS))
-		how := sending{method: c.Call, reports: c.Call == "Complete" || c.Call == "Abort"}
+		how := sending{method: c.Call, purpose: map[string]purpose{"plain": plainCall, "report": reporting, "renewal": renewing}[c.Of]}
 		shortest, longest := pauses(got, c.Sends)
 		again := how.goesOn(got) && shortest < time.Duration(c.LeftMS)*time.Millisecond
 		if again != c.Again {
@@ -393,6 +393,48 @@ func TestRetries(t *testing.T) {
 			if pause := drawn(got, c.Sends); pause < shortest || pause > longest {
 				t.Errorf("paused for %s", pause)
 			}
+		}
+	})
+}
+
+func TestClientOptions(t *testing.T) {
+	vectors(t, "client_options.json", func(t *testing.T, c struct {
+		Options struct {
+			Address, Token  string
+			TokenFile       string `json:"token_file"`
+			InsecureToken   bool   `json:"insecure_token"`
+			TLSCA           string `json:"tls_ca"`
+			TLSCert         string `json:"tls_cert"`
+			TLSKey          string `json:"tls_key"`
+			TimeoutMS       int64  `json:"timeout_ms"`
+			TryTimeoutMS    int64  `json:"try_timeout_ms"`
+			ReportTimeoutMS int64  `json:"report_timeout_ms"`
+			Connections     int
+		}
+		Refused string
+	}) {
+		given := c.Options
+		client, err := New(Options{
+			Address: given.Address, Token: given.Token, TokenFile: given.TokenFile, InsecureToken: given.InsecureToken,
+			TLSCA: given.TLSCA, TLSCert: given.TLSCert, TLSKey: given.TLSKey, Connections: given.Connections,
+			Timeout: time.Duration(given.TimeoutMS) * time.Millisecond, TryTimeout: time.Duration(given.TryTimeoutMS) * time.Millisecond,
+			ReportTimeout: time.Duration(given.ReportTimeoutMS) * time.Millisecond,
+		})
+		if c.Refused == "" {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := client.Close(); err != nil {
+				t.Fatal(err)
+			}
+			return
+		}
+		var invalid *InvalidError
+		if !errors.As(err, &invalid) || invalid.Reason() != c.Refused {
+			t.Fatalf("came to %v, and wanted is %s", err, c.Refused)
+		}
+		if strings.Contains(err.Error(), "secret-") {
+			t.Errorf("a secret is in the error: %v", err)
 		}
 	})
 }

@@ -2,7 +2,7 @@
 """Writes the vectors of the client libraries, by README.md beside it; --check compares instead of writing.
 
 Python's standard library alone, and no code of any client: what the clients are held to is not computed by one of
-them. The inputs stand in inputs.py.
+them. The inputs stand in inputs.py, and what is a table in tables.py.
 """
 
 import hashlib
@@ -15,6 +15,7 @@ import sys
 import uuid
 
 import inputs
+import tables
 
 HERE = pathlib.Path(__file__).resolve().parent
 MOST_DEPTH = 100
@@ -334,8 +335,8 @@ def main() -> int:
         "key_checks": computed(key_check, inputs.KEY_CHECKS),
         "handoffs": computed(handoff, inputs.HANDOFFS),
         # Tables: they are what the libraries are to do, and nothing is computed from them.
-        "failures": inputs.FAILURES, "failure_payloads": inputs.FAILURE_PAYLOADS, "errors": inputs.errors(),
-        "retries": inputs.retries(),
+        "failures": tables.FAILURES, "failure_payloads": tables.FAILURE_PAYLOADS, "errors": tables.errors(),
+        "retries": tables.retries(), "client_options": tables.CLIENT_OPTIONS,
     }
     stale = []
     for name, cases in made.items():

@@ -211,7 +211,22 @@ def test_error(case):
 def test_retry(case):
     answer = answer_of(case)
     shortest, longest = _engine.pauses(answer, case["sends"])
-    again = _engine.goes_on(case["call"], answer, reports=case["call"] in ("Complete", "Abort"))
+    again = _engine.goes_on(_engine.Purpose[case["of"].upper()], answer)
     assert (again and shortest * 1000 < case["left_ms"]) == case["again"]
     if case["again"]:
         assert [shortest * 1000, longest * 1000] == pytest.approx(case["pause_ms"])
+
+
+@vectors("client_options")
+def test_client_options(case):
+    given = {
+        name.removesuffix("_ms"): value / 1000 if name.endswith("_ms") else value
+        for name, value in case["options"].items()
+    }
+    if "refused" not in case:
+        semel.Client(semel.Options(**given)).close()
+        return
+    with pytest.raises(semel.InvalidError) as raised:
+        semel.Client(semel.Options(**given))
+    assert raised.value.reason == case["refused"]
+    assert "secret-" not in str(raised.value)

@@ -142,9 +142,7 @@ impl Client {
     fn plain(&self, method: Method, wait: Duration) -> Sending {
         let ClientOptions { timeout, try_timeout, fails_fast, .. } = self.inner.options;
         let again = match method {
-            Method::Complete | Method::Abort => Again::MayPass,
-            Method::Renew if fails_fast => Again::MayPass,
-            Method::Renew => Again::Renewal,
+            Method::Complete | Method::Abort | Method::Renew => Again::MayPass,
             _ if fails_fast => Again::NoAnswer,
             _ => Again::MayPass,
         };

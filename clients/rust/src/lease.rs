@@ -88,7 +88,7 @@ impl Lease {
             return Lost { error, refused: true, until };
         }
         let kind = ErrorKind::LeaseLost { value: None };
-        let text = "the lease could not be renewed in time";
+        let text = "the lease could not be renewed";
         Lost { error: Error::new(kind, "LEASE_OVER", text).with_source(error), refused: false, until }
     }
 

@@ -177,6 +177,7 @@ impl ClientOptions {
         self.tls.ca = self.tls.ca.or_else(|| file("SEMEL_TLS_CA"));
         self.tls.certificate = self.tls.certificate.or_else(|| file("SEMEL_TLS_CERT"));
         self.tls.key = self.tls.key.or_else(|| file("SEMEL_TLS_KEY"));
+        self.token = self.token.filter(|token| !token.is_empty());
         if self.token.is_none() {
             self.token_file = self.token_file.or_else(|| file("SEMEL_TOKEN_FILE"));
         }
@@ -206,15 +207,19 @@ impl ClientOptions {
             .parse()
             .map_err(|_| wrong("the address is neither https://host:port nor http://host:port"))?;
         let path = uri.path_and_query().map_or("", |path| path.as_str());
-        match (uri.scheme_str(), uri.host(), path) {
-            (Some("https"), Some(_), "" | "/") => return Ok(uri),
-            (Some("http"), Some(_), "" | "/") => {}
+        let host = uri.host().unwrap_or_default();
+        let named = uri.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+        // Neither a user, nor a port that is none.
+        let bare = uri.authority().is_some_and(|authority| authority.as_str() == named);
+        match (uri.scheme_str(), bare, path) {
+            (Some("https"), true, "" | "/") => return Ok(uri),
+            (Some("http"), true, "" | "/") => {}
             _ => return Err(wrong("the address is neither https://host:port nor http://host:port")),
         }
         if self.tls != TlsFiles::default() {
             return Err(wrong("certificates are of use for https:// alone"));
         }
-        let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+        let host = host.trim_matches(['[', ']']);
         let loopback = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
         let has_token = self.token.is_some() || self.token_file.is_some();
         if has_token && !loopback && !self.insecure_token {

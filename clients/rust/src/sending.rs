@@ -85,7 +85,7 @@ pub(crate) enum Again {
     MayPass,
     /// The word of an attempt that ran: it waits for a credential that is being replaced, too.
     Report,
-    /// A renewal: after whatever does not say that the key is lost.
+    /// A renewal while the work runs: it waits for whatever may pass while the lease lasts.
     Renewal,
 }
 
@@ -111,7 +111,16 @@ impl Sending {
             Again::NoAnswer => answer.is_of_the_transport(),
             Again::MayPass => may_pass,
             Again::Report => may_pass || answer.code == Code::Unauthenticated,
-            Again::Renewal => may_pass || !answer.is_lost(),
+            Again::Renewal => {
+                may_pass
+                    || matches!(
+                        answer.code,
+                        Code::Unauthenticated
+                            | Code::PermissionDenied
+                            | Code::ResourceExhausted
+                            | Code::Unimplemented
+                    )
+            }
         }
     }
 }
@@ -288,10 +297,11 @@ mod vectors {
                 within: Duration::ZERO,
                 once: Duration::ZERO,
                 wait: Duration::ZERO,
-                again: match method {
-                    Method::Complete | Method::Abort => Again::Report,
-                    Method::Renew => Again::Renewal,
-                    _ => Again::MayPass,
+                again: match case["of"].as_str() {
+                    Some("plain") => Again::MayPass,
+                    Some("report") => Again::Report,
+                    Some("renewal") => Again::Renewal,
+                    other => panic!("no call is of {other:?}"),
                 },
             };
             let answer = answer(case);

@@ -46,11 +46,6 @@ impl Answer {
         Self { code: status.code(), reason, pause, status }
     }
 
-    /// Whether the server said that the key is not the attempt's any more.
-    pub(crate) fn is_lost(&self) -> bool {
-        matches!(self.reason.as_str(), "FENCE_LOST" | "ALREADY_COMPLETED" | "KEY_NOT_FOUND")
-    }
-
     /// Whether this is no word of the server's: a status that it sent has no source, one that the transport made has.
     pub(crate) fn is_of_the_transport(&self) -> bool {
         std::error::Error::source(&self.status).is_some()

@@ -230,7 +230,6 @@ async fn what_does_not_go_together_is_refused() {
         (encrypted().tls_identity(&certificate, files.path("missing.pem")), "TLS"),
         (encrypted().tls_identity(&certificate, files.path("garbage.pem")), "TLS"),
         (encrypted().tls_identity(files.path("garbage.pem"), &key), "TLS"),
-        (encrypted().token(""), "TOKEN"),
         (encrypted().token("semel_1 semel_2"), "TOKEN"),
         (encrypted().token_file(files.path("two")), "TOKEN_FILE"),
         (encrypted().token_file(files.path("missing")), "TOKEN_FILE"),

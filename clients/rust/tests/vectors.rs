@@ -5,7 +5,7 @@ mod support;
 use std::time::{Duration, UNIX_EPOCH};
 
 use semel_client::testing::{Fake, Scripted};
-use semel_client::{ClientOptions, ErrorKind, Handoff, Key, Request, proto};
+use semel_client::{Client, ClientOptions, ErrorKind, Handoff, Key, Request, proto};
 use serde_json::Value;
 use support::{cases, text};
 
@@ -63,6 +63,38 @@ fn fingerprints() {
         let digest = request(&case).fingerprint();
         let shown = digest.map(|digest| hex(&digest));
         compare(&case, "digest", shown);
+    }
+}
+
+#[tokio::test]
+async fn client_options() {
+    for case in cases("client_options") {
+        let mut options = ClientOptions::new();
+        for (name, value) in case["options"].as_object().expect("options") {
+            let said = value.as_str().unwrap_or_default();
+            let length = Duration::from_millis(value.as_u64().unwrap_or_default());
+            options = match name.as_str() {
+                "address" => options.address(said),
+                "token" => options.token(said),
+                "token_file" => options.token_file(said),
+                "insecure_token" => options.insecure_token(),
+                "tls_ca" => options.tls_ca(said),
+                "tls_cert" => options.tls_identity(said, text(&case["options"], "tls_key")),
+                "tls_key" => options,
+                "timeout_ms" => options.timeout(length),
+                "try_timeout_ms" => options.try_timeout(length),
+                "report_timeout_ms" => options.report_timeout(length),
+                "connections" => {
+                    options.connections(usize::try_from(value.as_u64().unwrap_or(0)).unwrap_or(0))
+                }
+                other => panic!("no option is called {other}"),
+            };
+        }
+        let made = Client::new(options).map(|_| Value::Null);
+        if let Err(error) = &made {
+            assert!(!error.to_string().contains("secret-"), "{}: {error}", case["name"]);
+        }
+        compare(&case, "made", made);
     }
 }
 

@@ -106,6 +106,7 @@ async fn plainly(client: &Client, call: &str) -> Result<(), Error> {
         "SaveCheckpoint" => {
             client.save_checkpoint(proto::SaveCheckpointRequest { key, ..Default::default() }).await.map(drop)
         }
+        "BatchBegin" => client.batch_begin(proto::BatchBeginRequest::default()).await.map(drop),
         "ListRecords" => client.list_records(proto::ListRecordsRequest::default()).await.map(drop),
         "ResolveRecord" => {
             client.resolve_record(proto::ResolveRecordRequest { key, ..Default::default() }).await.map(drop)

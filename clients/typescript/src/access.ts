@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 
 import { refused } from './errors.js';
-import type { Settings } from './options.js';
+import { isToken, type Settings } from './options.js';
 
 /** How old what was read of a token's file may be, in milliseconds. */
 const TOKEN_AGE_MS = 1_000;
@@ -44,7 +44,7 @@ function readToken(file: string): string {
   } catch {
     throw refused('TOKEN_FILE', `the token's file cannot be read: ${file}`);
   }
-  if (!/^[\x21-\x7e]+$/.test(token)) {
+  if (!isToken(token)) {
     throw refused('TOKEN_FILE', `the file does not hold one token, and nothing else: ${file}`);
   }
   return token;

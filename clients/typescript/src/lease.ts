@@ -5,7 +5,7 @@ import { owner } from './attempt.js';
 import { LeaseLostError } from './errors.js';
 import { IdempotencyService, RenewRequestSchema } from './gen/semel/v1/semel_pb.js';
 import type { HandoffParts } from './handoff.js';
-import { later, type Sender, type Sent } from './sending.js';
+import { later, type Sender, type Sending, type Sent } from './sending.js';
 import { ANSWERED } from './status.js';
 
 /** The shortest time that one Renew is given, in milliseconds. */
@@ -52,7 +52,7 @@ export class Lease {
     const sent: Sent = { at: 0, sends: 0, last: ANSWERED };
     const tryMs = Math.min(Math.max(this.lengthMs / 6, SHORTEST_RENEWAL_MS), this.tryTimeoutMs);
     const request = create(RenewRequestSchema, owner(this.parts));
-    const how = { withinMs: lostAt - performance.now(), tryMs, signal };
+    const how: Sending = { withinMs: lostAt - performance.now(), tryMs, purpose: 'renewal', signal };
     const answer = await this.sender.send(IdempotencyService.method.renew, request, how, sent);
     const granted = answer.lease === undefined ? 0 : durationMs(answer.lease);
     this.sinceMs = sent.at;
@@ -93,5 +93,5 @@ export function lossOf(error: unknown): Loss {
   if (error instanceof LeaseLostError) {
     return { error, refused: true };
   }
-  return { error: new LeaseLostError('the lease could not be renewed in time', { reason: 'LEASE_OVER', cause: error }), refused: false };
+  return { error: new LeaseLostError('the lease could not be renewed', { reason: 'LEASE_OVER', cause: error }), refused: false };
 }

@@ -93,15 +93,24 @@ export function filled(options: ClientOptions): Settings {
   if (!positive.every((number) => number > 0) || !Number.isInteger(settings.connections)) {
     throw refused('OPTIONS', 'a timeout or the number of connections is not above zero');
   }
+  if (token !== undefined && !isToken(token)) {
+    throw refused('TOKEN', 'a token is printable ASCII without spaces');
+  }
   checkSecrecy(settings, options.insecureToken ?? false);
   return settings;
+}
+
+/** Whether a text can be shown as a token. */
+export function isToken(text: string): boolean {
+  return /^[\x21-\x7e]+$/.test(text);
 }
 
 function readAddress(text: string): URL {
   const whole = text.includes('://') ? text : `http://${text}`;
   const address = URL.canParse(whole) ? new URL(whole) : undefined;
   const known = address?.protocol === 'http:' || address?.protocol === 'https:';
-  if (!known || address.hostname === '' || !['', '/'].includes(address.pathname)) {
+  const besides = address === undefined || [address.search, address.hash, address.username, address.password].some((part) => part !== '');
+  if (!known || besides || address.hostname === '' || !['', '/'].includes(address.pathname)) {
     throw refused('ADDRESS', 'the address is neither https://host:port nor http://host:port');
   }
   return address;

@@ -39,7 +39,7 @@ export class Reporter {
   ) {}
 
   #sending(withinMs: number): Sending {
-    return { withinMs, tryMs: this.context.settings.tryTimeoutMs, reports: true };
+    return { withinMs, tryMs: this.context.settings.tryTimeoutMs, purpose: 'report' };
   }
 
   /** Reports a result, and as much of it as is taken. Rejects with what the caller gets instead of the value. */

@@ -2,12 +2,18 @@ import { fromBinary, toBinary, type DescMethodUnary, type DescMessage, type Mess
 
 import type { Access } from './access.js';
 import { refused } from './errors.js';
-import { ANSWERED, isLost, mapped, readStatus, type Answer } from './status.js';
+import { ANSWERED, mapped, readStatus, type Answer } from './status.js';
 import type { Telemetry } from './telemetry.js';
 import type { Transport } from './transport.js';
 
 const FIRST_PAUSE_MS = 50;
 const LONGEST_PAUSE_MS = 1_000;
+
+/**
+ * What a call is for: `report` is the word of an attempt that ran, which waits for a credential that is being replaced, too;
+ * `renewal` keeps the lease while the work runs, and waits for whatever may pass while it lasts.
+ */
+export type Purpose = 'plain' | 'report' | 'renewal';
 
 /** How one call is sent, and sent again. Times are milliseconds. */
 export interface Sending {
@@ -17,8 +23,8 @@ export interface Sending {
   readonly tryMs: number;
   /** What a held Begin may take more, in all and for each send. */
   readonly waitMs?: number;
-  /** This is the word of an attempt that ran, which waits for a credential that is being replaced. */
-  readonly reports?: boolean;
+  /** A plain call where nothing is said. */
+  readonly purpose?: Purpose;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -30,8 +36,8 @@ export interface Sent {
   last: Answer;
 }
 
-/** Whether a call of a method that came to this is sent again. */
-export function goesOn(method: string, reports: boolean, answer: Answer): boolean {
+/** Whether a call that came to this is sent again. */
+export function goesOn(purpose: Purpose, answer: Answer): boolean {
   switch (answer.code) {
     case 'UNAVAILABLE':
     case 'DEADLINE_EXCEEDED':
@@ -40,11 +46,14 @@ export function goesOn(method: string, reports: boolean, answer: Answer): boolea
     case 'INTERNAL':
       return true;
     case 'RESOURCE_EXHAUSTED':
-      return answer.pauseMs !== undefined || method === 'Renew';
+      return answer.pauseMs !== undefined || purpose === 'renewal';
     case 'UNAUTHENTICATED':
-      return reports || method === 'Renew';
+      return purpose !== 'plain';
+    case 'PERMISSION_DENIED':
+    case 'UNIMPLEMENTED':
+      return purpose === 'renewal';
     default:
-      return method === 'Renew' && !isLost(answer);
+      return false;
   }
 }
 
@@ -137,7 +146,7 @@ export class Sender {
         nothingWritten &&= sent.last.reason === 'STORE_UNAVAILABLE';
         const [shortest, longest] = pauses(sent.last, sent.sends);
         const pause = shortest + Math.random() * (longest - shortest);
-        if (!goesOn(method.name, how.reports ?? false, sent.last) || performance.now() + pause >= deadline) {
+        if (!goesOn(how.purpose ?? 'plain', sent.last) || performance.now() + pause >= deadline) {
           throw mapped(method.name, sent.last, !nothingWritten, error);
         }
         if (sent.last.code === 'UNAUTHENTICATED') {

@@ -106,11 +106,6 @@ function detailsOf(error: StatusError) {
 /** The calls that only the owner of a key makes. */
 const OWNER_CALLS = new Set(['Complete', 'Abort', 'Renew', 'SaveCheckpoint']);
 
-/** Whether the server said that the key is not the attempt's any more. */
-export function isLost(answer: Answer): boolean {
-  return ['FENCE_LOST', 'ALREADY_COMPLETED', 'KEY_NOT_FOUND'].includes(answer.reason);
-}
-
 /** The typed error of what a call of a method came to. */
 export function mapped(method: string, answer: Answer, mayHaveTakenEffect: boolean, cause?: unknown): SemelError {
   const { code, reason, message } = answer;

@@ -15,6 +15,7 @@ import {
 } from '../src/gen/semel/v1/semel_pb.js';
 import {
   Client,
+  InvalidError,
   Final,
   Handoff,
   OperationFailedError,
@@ -36,7 +37,7 @@ import {
   type Request,
 } from '../src/index.js';
 import { derivedKey } from '../src/keys.js';
-import { goesOn, pauses } from '../src/sending.js';
+import { goesOn, pauses, type Purpose } from '../src/sending.js';
 import { durationMs } from '@bufbuild/protobuf/wkt';
 import { ScriptedTransport, begun, count, refusal, status, vectors } from './support.js';
 
@@ -196,6 +197,7 @@ each<Named & { content_type: string; code: number; payload_hex: string; failure:
 });
 
 interface RetryCase extends Named {
+  of: Purpose;
   call: string;
   code: Code;
   reason: string | null;
@@ -208,9 +210,8 @@ interface RetryCase extends Named {
 
 each<RetryCase>('retries.json', (one) => {
   const answer = { code: one.code, reason: one.reason ?? '', message: '', pauseMs: one.retry_info_ms ?? undefined };
-  const reports = ['Complete', 'Abort'].includes(one.call);
   const [shortest, longest] = pauses(answer, one.sends);
-  assert.equal(goesOn(one.call, reports, answer) && shortest < one.left_ms, one.again);
+  assert.equal(goesOn(one.of, answer) && shortest < one.left_ms, one.again);
   if (one.pause_ms !== undefined) {
     assert.deepEqual([shortest, longest], one.pause_ms);
   }
@@ -367,4 +368,47 @@ test('a value goes the way of its text', () => {
       reason,
     );
   }
+});
+
+interface OptionsCase extends Named {
+  options: {
+    address?: string;
+    token?: string;
+    token_file?: string;
+    insecure_token?: boolean;
+    tls_ca?: string;
+    tls_cert?: string;
+    tls_key?: string;
+    timeout_ms?: number;
+    try_timeout_ms?: number;
+    report_timeout_ms?: number;
+    connections?: number;
+  };
+}
+
+each<OptionsCase>('client_options.json', async (one) => {
+  const { options: given } = one;
+  const made = () =>
+    new Client({
+      address: given.address,
+      token: given.token,
+      tokenFile: given.token_file,
+      insecureToken: given.insecure_token,
+      tlsCa: given.tls_ca,
+      tlsCert: given.tls_cert,
+      tlsKey: given.tls_key,
+      timeoutMs: given.timeout_ms,
+      tryTimeoutMs: given.try_timeout_ms,
+      reportTimeoutMs: given.report_timeout_ms,
+      connections: given.connections,
+    });
+  if (one.refused === undefined) {
+    await made().close();
+    return;
+  }
+  assert.throws(made, (error) => {
+    assert.ok(error instanceof InvalidError);
+    assert.equal(error.reason, one.refused);
+    return !error.message.includes('secret-');
+  });
 });

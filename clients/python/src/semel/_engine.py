@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import enum
 import os
 import random
 import time
@@ -14,7 +15,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from semel._telemetry import Telemetry
 from semel._transport import GrpcTransport, full_name
-from semel.errors import LOST, Answer, SemelError, StoreUnavailableError, mapped, refused
+from semel.errors import Answer, SemelError, StoreUnavailableError, mapped, refused
 from semel.options import Options, Token
 from semel.v1 import semel_pb2 as pb
 
@@ -30,13 +31,21 @@ _WITHDRAW_WITHIN = 2.0
 _AGAIN = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED", "UNKNOWN", "INTERNAL"})
 
 
-def goes_on(method: str, answer: Answer, *, reports: bool = False) -> bool:
+class Purpose(enum.Enum):
+    """What a call is for: the codes that it, too, is sent again after."""
+
+    PLAIN = frozenset[str]()
+    REPORT = frozenset({"UNAUTHENTICATED"})
+    """The word of an attempt that ran waits for a credential that is being replaced."""
+    RENEWAL = frozenset({"UNAUTHENTICATED", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "UNIMPLEMENTED"})
+    """A renewal while the work runs waits for whatever may pass while the lease lasts."""
+
+
+def goes_on(purpose: Purpose, answer: Answer) -> bool:
     """Say whether a call that came to this is sent again."""
-    if answer.code in _AGAIN or (answer.code == "RESOURCE_EXHAUSTED" and answer.pause is not None):
+    if answer.code == "RESOURCE_EXHAUSTED" and answer.pause is not None:
         return True
-    if answer.code == "UNAUTHENTICATED" and reports:
-        return True
-    return method == "Renew" and answer.reason not in LOST
+    return answer.code in _AGAIN or answer.code in purpose.value
 
 
 def pauses(answer: Answer, sends: int) -> tuple[float, float]:
@@ -112,7 +121,7 @@ class Engine:
         within: float | None = None,
         once: float | None = None,
         wait: float = 0.0,
-        reports: bool = False,
+        purpose: Purpose = Purpose.PLAIN,
     ) -> Any:
         """Send a request until it is answered: only what may be, and always unchanged. `sent` is filled as it goes."""
         name = full_name(method)
@@ -127,7 +136,7 @@ class Engine:
                     sent,
                     (self.options.timeout if within is None else within) + wait,
                     (self.options.try_timeout if once is None else once) + wait,
-                    reports,
+                    purpose,
                 )
             except SemelError:
                 span.set_attribute("error.type", sent.code)
@@ -139,7 +148,7 @@ class Engine:
                     said = {"rpc.method": name, "rpc.response.status_code": sent.code}
                     self.telemetry.retries.add(sent.sends - 1, said)
 
-    async def _resend(self, method: str, request: Any, sent: Sent, within: float, once: float, reports: bool) -> Any:
+    async def _resend(self, method: str, request: Any, sent: Sent, within: float, once: float, purpose: Purpose) -> Any:
         deadline = time.monotonic() + within
         nothing_written = True
         while True:
@@ -154,7 +163,7 @@ class Engine:
                 nothing_written = nothing_written and failure.reason == "STORE_UNAVAILABLE"
                 pause = random.uniform(*pauses(failure, sent.sends))
                 left = deadline - time.monotonic()
-                if not goes_on(method, failure, reports=reports) or pause >= left:
+                if not goes_on(purpose, failure) or pause >= left:
                     error = mapped(method, failure)
                     if isinstance(error, StoreUnavailableError):
                         error.may_have_taken_effect = not nothing_written

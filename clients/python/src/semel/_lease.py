@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-from semel._engine import Sent
+from semel._engine import Purpose, Sent
 from semel._telemetry import logger
 from semel.errors import LeaseLostError, SemelError
 from semel.v1 import semel_pb2 as pb
@@ -74,6 +74,7 @@ class Lease:
             sent,
             within=until - time.monotonic(),
             once=min(max(self._length / 6, _SHORTEST_RENEWAL), self._engine.options.try_timeout),
+            purpose=Purpose.RENEWAL,
         )
         self._since = sent.at
         self._length = renewed.lease.ToTimedelta().total_seconds() or self._length
@@ -91,7 +92,7 @@ def lease_lost(error: SemelError) -> LeaseLostError:
     """Say why a lease is lost."""
     if isinstance(error, LeaseLostError):
         return error
-    lost = LeaseLostError("the lease could not be renewed in time", reason="LEASE_OVER")
+    lost = LeaseLostError("the lease could not be renewed", reason="LEASE_OVER")
     lost.__cause__ = error
     return lost
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from opentelemetry.trace import StatusCode
 
-from semel._engine import Engine, Sent
+from semel._engine import Engine, Purpose, Sent
 from semel._lease import Lease, key_of, lease_lost
 from semel._telemetry import logger
 from semel.attempt import Checkpoint
@@ -296,7 +296,7 @@ class Run:
                 request.retention.FromTimedelta(datetime.timedelta(seconds=self.options.retention))
             try:
                 within = deadline - time.monotonic()
-                await self.engine.send("Complete", request, Sent(), within=within, reports=True)
+                await self.engine.send("Complete", request, Sent(), within=within, purpose=Purpose.REPORT)
             except SemelError as error:
                 too_large = error.reason == "RESULT_TOO_LARGE" or (
                     error.code in ("OUT_OF_RANGE", "RESOURCE_EXHAUSTED") and not error.reason
@@ -346,7 +346,9 @@ class Run:
             request.retry_after.FromTimedelta(datetime.timedelta(seconds=report.retry_after))
         self._result = "released" if report.release else "given_up"
         try:
-            await self.engine.send("Abort", request, Sent(), within=self.engine.options.report_timeout, reports=True)
+            await self.engine.send(
+                "Abort", request, Sent(), within=self.engine.options.report_timeout, purpose=Purpose.REPORT
+            )
         except LeaseLostError:
             return  # it is done: a later attempt began
         except SemelError as error:

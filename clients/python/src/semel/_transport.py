@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pathlib
 import urllib.parse
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -11,7 +10,8 @@ import grpc.aio
 from google.rpc import error_details_pb2, status_pb2
 
 from semel._version import __version__
-from semel.errors import Answer, refused
+from semel.errors import Answer
+from semel.options import read_pem
 from semel.v1 import semel_pb2 as pb
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ _OPTIONS = [
     ("grpc.service_config_disable_resolution", 1),
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.http2.ping_timeout_ms", 5_000),  # a minute else, which goes before the one above
     ("grpc.min_reconnect_backoff_ms", 50),
     ("grpc.initial_reconnect_backoff_ms", 50),
     ("grpc.max_reconnect_backoff_ms", 1_000),
@@ -83,13 +84,8 @@ class GrpcTransport:
 
 
 def _credentials(options: Options) -> grpc.ChannelCredentials:
-    def read(file: str | None) -> bytes | None:
-        try:
-            return pathlib.Path(file).read_bytes() if file else None
-        except OSError:
-            raise refused("TLS", f"the file cannot be read: {file}") from None
-
-    return grpc.ssl_channel_credentials(read(options.tls_ca), read(options.tls_key), read(options.tls_cert))
+    ca, key, cert = (read_pem(file) for file in (options.tls_ca, options.tls_key, options.tls_cert))
+    return grpc.ssl_channel_credentials(ca, key, cert)
 
 
 def _answer(error: grpc.aio.AioRpcError) -> Answer:

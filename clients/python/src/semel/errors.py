@@ -71,7 +71,7 @@ class LeaseLostError(_CarryingError):
 
     kind = "LeaseLost"
     refused = False
-    """The server said so; else the lease could not be renewed in time."""
+    """The server said so; else the lease could not be renewed."""
 
 
 class StoreUnavailableError(SemelError):
@@ -187,7 +187,6 @@ class Answer(Exception):  # noqa: N818
         return id(self)
 
 
-LOST = frozenset({"FENCE_LOST", "ALREADY_COMPLETED", "KEY_NOT_FOUND"})
 _OWNERS = frozenset({"Complete", "Abort", "Renew", "SaveCheckpoint"})
 _PRECONDITIONS: dict[str, type[SemelError]] = {
     "FINGERPRINT_MISMATCH": KeyMismatchError,

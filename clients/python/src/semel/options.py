@@ -68,14 +68,27 @@ class Options:
             host, _ = url.hostname or "", url.port
         except ValueError:
             raise refused("ADDRESS", "the address has no port that could be one") from None
-        if url.scheme not in ("http", "https") or not host or url.path not in ("", "/"):
+        besides = url.query or url.fragment or url.username is not None
+        if url.scheme not in ("http", "https") or not host or url.path not in ("", "/") or besides:
             raise refused("ADDRESS", "the address is neither https://host:port nor http://host:port")
+        if self.token and not _is_token(self.token):
+            raise refused("TOKEN", "a token is printable ASCII without spaces")
         if url.scheme == "https":
+            for file in (self.tls_ca, self.tls_cert, self.tls_key):
+                read_pem(file)
             return
         if self.tls_ca or self.tls_cert:
             raise refused("ADDRESS", "certificates are of use for https:// alone")
         if (self.token or self.token_file) and not self.insecure_token and not _is_loopback(host):
             raise refused("ADDRESS", "a token over http:// can be read on the way: use https://, or insecure_token")
+
+
+def read_pem(file: str | None) -> bytes | None:
+    """Read what a file of certificates or of a key holds."""
+    try:
+        return pathlib.Path(file).read_bytes() if file else None
+    except OSError:
+        raise refused("TLS", f"the file cannot be read: {file}") from None
 
 
 def _is_loopback(host: str) -> bool:
@@ -108,11 +121,15 @@ class Token:
         return self._token
 
 
+def _is_token(text: str) -> bool:
+    return text.isascii() and text.isprintable() and " " not in text and text != ""
+
+
 def _read_token(file: str) -> str:
     try:
         token = pathlib.Path(file).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError):
         raise refused("TOKEN_FILE", f"the token's file cannot be read: {file}") from None
-    if not token or not token.isascii() or not token.isprintable() or " " in token:
+    if not _is_token(token):
         raise refused("TOKEN_FILE", f"the file does not hold one token, and nothing else: {file}")
     return token

@@ -40,6 +40,11 @@ final class Access {
     forgotten = true;
   }
 
+  /** Whether a text can be shown as a token. */
+  static boolean isToken(String text) {
+    return TOKEN.matcher(text).matches();
+  }
+
   /** Reads a token; no error repeats what is in the file. */
   private static String read(Path file) {
     String token;
@@ -48,7 +53,7 @@ final class Access {
     } catch (IOException e) {
       throw SemelException.refused("TOKEN_FILE", "the token's file cannot be read: " + file);
     }
-    if (!TOKEN.matcher(token).matches()) {
+    if (!isToken(token)) {
       throw SemelException.refused(
           "TOKEN_FILE", "the file does not hold one token, and nothing else: " + file);
     }

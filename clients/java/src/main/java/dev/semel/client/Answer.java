@@ -23,8 +23,6 @@ record Answer(
     List<BadRequest.FieldViolation> fields) {
   static final Answer OK = new Answer(Status.Code.OK, "", "", null, List.of());
 
-  private static final Set<String> LOST =
-      Set.of("FENCE_LOST", "ALREADY_COMPLETED", "KEY_NOT_FOUND");
   private static final Set<String> OWNERS = Set.of("Complete", "Abort", "Renew", "SaveCheckpoint");
 
   static Answer of(Throwable error) {
@@ -50,11 +48,6 @@ record Answer(
     }
     String text = status.getDescription() == null ? "no answer" : status.getDescription();
     return new Answer(status.getCode(), reason, text, pause, fields);
-  }
-
-  /** Whether the server said that the key is not the attempt's any more. */
-  boolean isLost() {
-    return LOST.contains(reason);
   }
 
   /** The typed error of what a call of a method came to. */

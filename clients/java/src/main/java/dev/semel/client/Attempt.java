@@ -99,7 +99,7 @@ public final class Attempt {
             client.options.timeout,
             client.options.tryTimeout,
             Duration.ZERO,
-            false,
+            Sender.Purpose.PLAIN,
             cancelling,
             context);
     return client

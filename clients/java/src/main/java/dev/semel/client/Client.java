@@ -234,7 +234,12 @@ public class Client implements AutoCloseable {
     Duration once = Times.shorter(WITHDRAW_WITHIN, options.tryTimeout);
     Sender.Sending how =
         new Sender.Sending(
-            Times.until(until), once, Duration.ZERO, false, new Sender.Cancelling(), context);
+            Times.until(until),
+            once,
+            Duration.ZERO,
+            Sender.Purpose.PLAIN,
+            new Sender.Cancelling(),
+            context);
     return sender.send(method, request, how, new Sender.Sent());
   }
 
@@ -244,7 +249,12 @@ public class Client implements AutoCloseable {
     Sender.Cancelling cancelling = new Sender.Cancelling();
     Sender.Sending how =
         new Sender.Sending(
-            options.timeout, options.tryTimeout, wait, false, cancelling, Context.current());
+            options.timeout,
+            options.tryTimeout,
+            wait,
+            Sender.Purpose.PLAIN,
+            cancelling,
+            Context.current());
     CompletableFuture<A> answer = sender.send(method, request, how, new Sender.Sent());
     CompletableFuture<A> result = answer.copy();
     result.whenComplete(

@@ -31,7 +31,7 @@ public final class ClientOptions {
     tlsCa = path(builder.tlsCa);
     tlsCert = path(builder.tlsCert);
     tlsKey = path(builder.tlsKey);
-    token = builder.token;
+    token = builder.token == null || builder.token.isEmpty() ? null : builder.token;
     tokenFile = token == null ? path(builder.tokenFile) : null;
     timeout = builder.timeout;
     tryTimeout = builder.tryTimeout;
@@ -45,6 +45,9 @@ public final class ClientOptions {
         || connections < 1) {
       throw SemelException.refused(
           "OPTIONS", "a timeout or the number of connections is not above zero");
+    }
+    if (token != null && !Access.isToken(token)) {
+      throw SemelException.refused("TOKEN", "a token is printable ASCII without spaces");
     }
     checkSecrecy(builder.insecureToken);
   }
@@ -66,7 +69,11 @@ public final class ClientOptions {
       boolean known = "http".equals(address.getScheme()) || "https".equals(address.getScheme());
       boolean bare =
           address.getPath() == null || address.getPath().isEmpty() || address.getPath().equals("/");
-      if (known && address.getHost() != null && bare) {
+      boolean besides =
+          address.getQuery() != null
+              || address.getFragment() != null
+              || address.getUserInfo() != null;
+      if (known && address.getHost() != null && bare && !besides) {
         return address;
       }
     } catch (IllegalArgumentException e) {

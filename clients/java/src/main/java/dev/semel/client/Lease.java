@@ -34,8 +34,7 @@ final class Lease {
         return new Loss(lost, true);
       }
       SemelException.Facts facts =
-          SemelException.own("LEASE_OVER", "the lease could not be renewed in time")
-              .withCause(error);
+          SemelException.own("LEASE_OVER", "the lease could not be renewed").withCause(error);
       return new Loss(new SemelException.LeaseLost(facts, null), false);
     }
   }
@@ -84,7 +83,8 @@ final class Lease {
             .build();
     Sender.Sent sent = new Sender.Sent();
     Sender.Sending how =
-        new Sender.Sending(within, once, Duration.ZERO, false, cancelling, context);
+        new Sender.Sending(
+            within, once, Duration.ZERO, Sender.Purpose.RENEWAL, cancelling, context);
     return client
         .sender
         .send(IdempotencyServiceGrpc.getRenewMethod(), request, how, sent)

@@ -39,7 +39,12 @@ final class Reporter {
 
   private Sender.Sending sending(Duration within) {
     return new Sender.Sending(
-        within, client.options.tryTimeout, Duration.ZERO, true, new Sender.Cancelling(), context);
+        within,
+        client.options.tryTimeout,
+        Duration.ZERO,
+        Sender.Purpose.REPORT,
+        new Sender.Cancelling(),
+        context);
   }
 
   /**

@@ -241,7 +241,12 @@ final class Run<T> {
     sent.sends = 0;
     Sender.Sending how =
         new Sender.Sending(
-            within, client.options.tryTimeout, left, false, cancelling, told.context);
+            within,
+            client.options.tryTimeout,
+            left,
+            Sender.Purpose.PLAIN,
+            cancelling,
+            told.context);
     return client
         .sender
         .send(IdempotencyServiceGrpc.getBeginMethod(), waiting, how, sent)

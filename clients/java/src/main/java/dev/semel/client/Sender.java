@@ -31,20 +31,27 @@ final class Sender {
     this.scheduler = scheduler;
   }
 
+  /** What a call is for: some wait longer for what may pass. */
+  enum Purpose {
+    PLAIN,
+    /** The word of an attempt that ran: it waits for a credential that is being replaced, too. */
+    REPORT,
+    /** A renewal while the work runs: it waits for whatever may pass while the lease lasts. */
+    RENEWAL
+  }
+
   /**
    * How one call is sent, and sent again.
    *
    * @param within bounds all sends together
    * @param once bounds one send
    * @param held what a held Begin may take more, in all and for each send
-   * @param reports this is the word of an attempt that ran, which waits for a credential that is
-   *     being replaced
    */
   record Sending(
       Duration within,
       Duration once,
       Duration held,
-      boolean reports,
+      Purpose purpose,
       Cancelling cancelling,
       Context context) {}
 
@@ -79,16 +86,15 @@ final class Sender {
     gone = true;
   }
 
-  /** Whether a call of a method that came to this is sent again. */
-  static boolean goesOn(String method, boolean reports, Answer answer) {
-    boolean always =
-        switch (answer.code()) {
-          case UNAVAILABLE, DEADLINE_EXCEEDED, CANCELLED, UNKNOWN, INTERNAL -> true;
-          case RESOURCE_EXHAUSTED -> answer.pause() != null;
-          case UNAUTHENTICATED -> reports;
-          default -> false;
-        };
-    return always || method.equals("Renew") && !answer.isLost();
+  /** Whether a call that came to this is sent again. */
+  static boolean goesOn(Purpose purpose, Answer answer) {
+    return switch (answer.code()) {
+      case UNAVAILABLE, DEADLINE_EXCEEDED, CANCELLED, UNKNOWN, INTERNAL -> true;
+      case RESOURCE_EXHAUSTED -> answer.pause() != null || purpose == Purpose.RENEWAL;
+      case UNAUTHENTICATED -> purpose != Purpose.PLAIN;
+      case PERMISSION_DENIED, UNIMPLEMENTED -> purpose == Purpose.RENEWAL;
+      default -> false;
+    };
   }
 
   /** The bounds between which the pause before the next send is drawn. */
@@ -182,8 +188,8 @@ final class Sender {
       sent.last = last;
       nothingWritten &= last.reason().equals("STORE_UNAVAILABLE");
       Duration pause = Pause.after(last, sent.sends).drawn();
-      String name = method.getBareMethodName();
-      if (!goesOn(name, how.reports, last) || pause.compareTo(Times.until(deadline)) >= 0) {
+      if (!goesOn(how.purpose, last) || pause.compareTo(Times.until(deadline)) >= 0) {
+        String name = method.getBareMethodName();
         result.completeExceptionally(last.mapped(name, !nothingWritten, error));
         return;
       }

@@ -2,6 +2,7 @@ package dev.semel.client;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -26,6 +27,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HexFormat;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.concurrent.CancellationException;
 import java.util.concurrent.TimeoutException;
@@ -250,11 +252,10 @@ class VectorsTest {
                   "",
                   after,
                   List.of());
-          String call = text(one, "call");
-          boolean reports = call.equals("Complete") || call.equals("Abort");
+          Sender.Purpose purpose = Sender.Purpose.valueOf(text(one, "of").toUpperCase(Locale.ROOT));
           Sender.Pause pause = Sender.Pause.after(answer, one.path("sends").intValue());
           boolean again =
-              Sender.goesOn(call, reports, answer)
+              Sender.goesOn(purpose, answer)
                   && pause.shortest().toMillis() < one.path("left_ms").longValue();
           assertEquals(one.path("again").booleanValue(), again);
           if (one.has("pause_ms")) {
@@ -264,6 +265,49 @@ class VectorsTest {
                 one.path("pause_ms").get(1).doubleValue(), pause.longest().toNanos() / 1e6);
           }
         });
+  }
+
+  @TestFactory
+  Stream<DynamicTest> clientOptions() throws IOException {
+    return each(
+        "client_options.json",
+        one -> {
+          Runnable made = () -> new Client(options(one.path("options"))).close();
+          if (!one.has("refused")) {
+            made.run();
+            return;
+          }
+          SemelException.Invalid error = assertThrows(SemelException.Invalid.class, made::run);
+          assertEquals(text(one, "refused"), error.reason());
+          assertFalse(error.getMessage().contains("secret-"));
+        });
+  }
+
+  private static ClientOptions options(JsonNode given) {
+    ClientOptions.Builder builder = ClientOptions.builder();
+    given
+        .fields()
+        .forEachRemaining(
+            each -> {
+              JsonNode value = each.getValue();
+              Duration length = Duration.ofMillis(value.asLong());
+              switch (each.getKey()) {
+                case "address" -> builder.address(value.textValue());
+                case "token" -> builder.token(value.textValue());
+                case "token_file" -> builder.tokenFile(value.textValue());
+                case "insecure_token" -> builder.insecureToken(value.booleanValue());
+                case "tls_ca" -> builder.tlsCa(value.textValue());
+                case "tls_cert" -> builder.tlsCert(value.textValue(), text(given, "tls_key"));
+                case "tls_key" -> {}
+                case "timeout_ms" -> builder.timeout(length);
+                case "try_timeout_ms" -> builder.tryTimeout(length);
+                case "report_timeout_ms" -> builder.reportTimeout(length);
+                case "connections" -> builder.connections(value.intValue());
+                default ->
+                    throw new IllegalArgumentException("an unknown option: " + each.getKey());
+              }
+            });
+    return builder.build();
   }
 
   private static Object decision(JsonNode one) {
