@@ -89,8 +89,8 @@ type caller struct {
 	calls int
 }
 
-// shows starts a runner with these files, by the variable that names each.
-func (a *access) shows(address string, timeoutMS int, files map[string]string) (*caller, error) {
+// shows starts a runner with these files, by the variable that names each, and with a token that is given directly, if any.
+func (a *access) shows(address, token string, timeoutMS int, files map[string]string) (*caller, error) {
 	var variables []string
 	for variable, name := range files {
 		variables = append(variables, variable+"="+a.file(name))
@@ -100,6 +100,9 @@ func (a *access) shows(address string, timeoutMS int, files map[string]string) (
 		return nil, err
 	}
 	options := map[string]any{"tenant": ""} // the credential's
+	if token != "" {
+		options["token"] = token
+	}
 	if timeoutMS > 0 {
 		options["timeout_ms"] = timeoutMS
 	}
@@ -150,7 +153,12 @@ func (c *caller) refuses(reason string, kinds ...string) error {
 
 // try has a runner with these files do something, once it is checked that it says no secret.
 func (a *access) try(name, address string, timeoutMS int, files map[string]string, secrets []string, do func(*caller) error) error {
-	caller, err := a.shows(address, timeoutMS, files)
+	return a.tryToken(name, address, "", timeoutMS, files, secrets, do)
+}
+
+// tryToken is try with a token that is given directly.
+func (a *access) tryToken(name, address, token string, timeoutMS int, files map[string]string, secrets []string, do func(*caller) error) error {
+	caller, err := a.shows(address, token, timeoutMS, files)
 	if err == nil {
 		err = do(caller)
 		if ended := caller.end(); err == nil {
@@ -226,13 +234,17 @@ func (a *access) tokens() error {
 	if err != nil {
 		return err
 	}
+	gamma, err := a.token("gamma")
+	if err != nil {
+		return err
+	}
 	server, err := a.serve("--auth-credentials-file", a.file("credentials.toml"))
 	if err != nil {
 		return err
 	}
 	defer server.remove()
 	address := "https://" + server.address
-	secrets := []string{alpha, beta}
+	secrets := []string{alpha, beta, gamma}
 	if err := a.try("no token", address, 0, map[string]string{"SEMEL_TLS_CA": "ca.pem"}, secrets, func(caller *caller) error {
 		return caller.refuses("CREDENTIAL_REQUIRED", "NotAllowed")
 	}); err != nil {
@@ -248,7 +260,21 @@ func (a *access) tokens() error {
 	}); err != nil {
 		return err
 	}
+	// A token that is given directly goes before the file, which holds a wrong one.
+	if err := a.tryToken("a token given directly", address, gamma, 0, files, secrets, func(caller *caller) error {
+		if err := caller.takes(false); err != nil {
+			return err
+		}
+		return caller.takes(true)
+	}); err != nil {
+		return err
+	}
 	if err := write(alpha + "\n"); err != nil {
+		return err
+	}
+	if err := a.tryToken("a wrong token given directly", address, "semel_wrong", 0, files, secrets, func(caller *caller) error {
+		return caller.refuses("CREDENTIAL_INVALID", "NotAllowed")
+	}); err != nil {
 		return err
 	}
 	return a.try("a token whose file is read again", address, 0, files, secrets, func(caller *caller) error {

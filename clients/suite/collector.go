@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -15,7 +16,7 @@ import (
 	"time"
 )
 
-// A real OpenTelemetry collector, which writes the spans that it is sent into a file.
+// A real OpenTelemetry collector, which writes the spans and the metrics that it is sent into a file of each.
 type collector struct {
 	directory string
 	endpoint  string
@@ -32,9 +33,13 @@ func startCollector(program string) (*collector, error) {
 	address := fmt.Sprintf("127.%d.%d.%d:4317", 1+rand.IntN(254), rand.IntN(256), 1+rand.IntN(254))
 	made := &collector{directory: directory, endpoint: "http://" + address}
 	config := fmt.Sprintf(`receivers: { otlp: { protocols: { grpc: { endpoint: '%s' } } } }
-exporters: { file: { path: '%s', flush_interval: 50ms } }
-service: { telemetry: { metrics: { level: none } }, pipelines: { traces: { receivers: [otlp], exporters: [file] } } }
-`, address, made.file())
+exporters: { file/traces: { path: '%s', flush_interval: 50ms }, file/metrics: { path: '%s', flush_interval: 50ms } }
+service:
+  telemetry: { metrics: { level: none } }
+  pipelines:
+    traces: { receivers: [otlp], exporters: [file/traces] }
+    metrics: { receivers: [otlp], exporters: [file/metrics] }
+`, address, made.file("traces"), made.file("metrics"))
 	path := filepath.Join(directory, "config.yaml")
 	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
 		return nil, err
@@ -61,7 +66,7 @@ service: { telemetry: { metrics: { level: none } }, pipelines: { traces: { recei
 	}
 }
 
-func (c *collector) file() string { return filepath.Join(c.directory, "traces.jsonl") }
+func (c *collector) file(of string) string { return filepath.Join(c.directory, of+".jsonl") }
 
 // end ends it when it has written what it was sent.
 func (c *collector) end() error {
@@ -111,17 +116,23 @@ func worded(attributes []attribute, key string) string {
 	return ""
 }
 
+// lines gives what it was sent of a kind, as it wrote it down.
+func (c *collector) lines(of string) (iter.Seq[[]byte], error) {
+	content, err := os.ReadFile(c.file(of))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, errors.New("the collector was sent no " + of)
+	}
+	return bytes.Lines(content), err
+}
+
 // spans gives all that it was sent.
 func (c *collector) spans() ([]span, error) {
-	content, err := os.ReadFile(c.file())
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, errors.New("the collector was sent nothing")
-	}
+	lines, err := c.lines("traces")
 	if err != nil {
 		return nil, err
 	}
 	var found []span
-	for line := range bytes.Lines(content) {
+	for line := range lines {
 		var exported struct {
 			Resources []struct {
 				Resource struct {

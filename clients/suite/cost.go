@@ -8,10 +8,14 @@ import (
 	"strings"
 )
 
-const costEndpoint = "cost/Run"
+const (
+	costEndpoint = "cost/Run"
+	// The connections of a client that is told of no other number.
+	pooled = 2
+)
 
 // runCost has a language make so many calls at a time: each `once` costs a Begin and a Complete and nothing else, and neither the
-// calls that wait for the server nor the works that run have threads of their own. Where the runner's works block a thread of the
+// calls that wait for the server nor the works that run have threads of their own; all go by the two connections of the client. Where the runner's works block a thread of the
 // runner's each, threadsPerWork is 1.
 func runCost(language string, calls, threadsPerWork int, command []string) error {
 	if len(command) == 0 {
@@ -91,10 +95,13 @@ func runCost(language string, calls, threadsPerWork int, command []string) error
 	if err := cost.finish("works"); err != nil {
 		return err
 	}
+	if used := proxy.connections(); used != pooled {
+		return fmt.Errorf("%s: the calls came by %d connections, and a client has %d", language, used, pooled)
+	}
 	if err := runner.end(); err != nil {
 		return err
 	}
-	fmt.Printf("%s: %d lifecycles, each a Begin and a Complete; threads: %d idle, %d while as many calls wait, %d while as many works run\n",
+	fmt.Printf("%s: %d lifecycles, each a Begin and a Complete, over two connections; threads: %d idle, %d while as many calls wait, %d while as many works run\n",
 		language, cost.plain, idle, calling, working)
 	return count("client_plain_lifecycles", cost.plain)
 }

@@ -26,14 +26,23 @@ func main() {
 	access := flag.Bool("access", false, "instead: try certificates and tokens")
 	cost := flag.Int("cost", 0, "instead: make so many calls at a time, and count what each sends, and threads")
 	threads := flag.Int("threads-per-work", 0, "for --cost: threads of the runner's own for each work")
+	handoffs := flag.Bool("handoffs", false, "instead: have each runner complete what another handed off")
+	keepalive := flag.Bool("keepalive", false, "instead: have all runners call a server that falls silent")
+	metrics := flag.String("metrics", "", "instead: have all runners meet what they count and warn of, through this OpenTelemetry collector")
 	traces := flag.String("traces", "", "instead: trace all runners through this OpenTelemetry collector")
 	flag.Var(&only, "only", "play this scenario alone; may be given several times")
-	flag.Var(&runners, "runner", "for --race and --traces: LANGUAGE=COMMAND; may be given several times")
+	flag.Var(&runners, "runner", "for --race, --handoffs, --keepalive, --traces and --metrics: LANGUAGE=COMMAND; may be given several times")
 	flag.Parse()
 	var err error
 	switch {
 	case *race > 0:
 		err = runRace(*race, runners)
+	case *handoffs:
+		err = runHandoffs(runners)
+	case *keepalive:
+		err = runKeepalive(runners)
+	case *metrics != "":
+		err = runMetrics(*metrics, runners)
 	case *traces != "":
 		err = runTraces(*traces, runners)
 	case *cost > 0:

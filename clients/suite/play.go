@@ -82,7 +82,7 @@ func (p *play) do(step step) error {
 		return nil
 	}
 	switch step.action {
-	case "open", "close", "once", "resume", "complete_handoff", "batch_begin", "batch_complete", "cancel", "gate":
+	case "open", "close", "once", "resume", "complete_handoff", "renew", "batch_begin", "batch_complete", "cancel", "gate":
 		return p.command(step)
 	case "event":
 		return p.event(step)

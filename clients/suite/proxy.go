@@ -31,6 +31,7 @@ type proxy struct {
 	changed  chan struct{} // closed and made anew whenever something is seen
 	upstream string
 	faults   map[string]*fault
+	carrying map[any]bool // connections that calls came by
 	ledger   ledger
 }
 
@@ -55,6 +56,7 @@ func newProxy() (*proxy, error) {
 		transport: &http.Transport{Protocols: unencrypted, DisableCompression: true},
 		changed:   make(chan struct{}),
 		faults:    map[string]*fault{},
+		carrying:  map[any]bool{},
 		ledger:    newLedger(),
 	}
 	made.listening = &http.Server{
@@ -119,6 +121,13 @@ func (p *proxy) until(wanted func(*ledger) bool) error {
 	}
 }
 
+// connections counts those that calls came by.
+func (p *proxy) connections() int {
+	p.mutex.Lock()
+	defer p.mutex.Unlock()
+	return len(p.carrying)
+}
+
 // look has a look at the ledger.
 func (p *proxy) look(at func(*ledger)) {
 	p.mutex.Lock()
@@ -127,7 +136,7 @@ func (p *proxy) look(at func(*ledger)) {
 }
 
 // What a fault does instead of asking the server: the gRPC code that is answered.
-var refusals = map[string]int{"unavailable": 14, "unauthenticated": 16, "internal": 13, "exhausted": 8}
+var refusals = map[string]int{"unavailable": 14, "unauthenticated": 16, "denied": 7, "invalid": 3, "internal": 13, "exhausted": 8}
 
 func (p *proxy) ServeHTTP(writer http.ResponseWriter, request *http.Request) {
 	body, err := io.ReadAll(request.Body)
@@ -136,21 +145,23 @@ func (p *proxy) ServeHTTP(writer http.ResponseWriter, request *http.Request) {
 	}
 	method := path.Base(request.URL.Path)
 	p.mutex.Lock()
+	p.carrying[request.Context().Value(connection{})] = true
 	seen := p.ledger.note(method, body, request.Header.Get("grpc-timeout"))
 	what, upstream := p.take(method), p.upstream
 	close(p.changed)
 	p.changed = make(chan struct{})
 	p.mutex.Unlock()
 
+	if code, ok := refusals[what]; ok {
+		refuse(writer, code, what == "exhausted")
+		return
+	}
 	switch what {
 	case "lose":
 		panic(http.ErrAbortHandler) // resets the stream
 	case "swallow":
 		<-request.Context().Done()
 		panic(http.ErrAbortHandler)
-	case "unavailable", "unauthenticated", "internal", "exhausted":
-		refuse(writer, refusals[what], what == "exhausted")
-		return
 	}
 	if what == "late" {
 		<-request.Context().Done()

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -115,6 +116,15 @@ func (s *server) start() error {
 			return fmt.Errorf("%s is not ready after %s: %v", s.program, patience, err)
 		}
 	}
+}
+
+// deadAddress is one that nobody listens at.
+func deadAddress() (string, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return listener.Addr().String(), listener.Close()
 }
 
 // end ends it by a signal, and returns when it is gone.

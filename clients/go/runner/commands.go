@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"google.golang.org/protobuf/types/known/wrapperspb"
 	"semel.dev/go"
 	"semel.dev/go/semeltest"
 	pb "semel.dev/go/semelv1"
@@ -25,6 +26,7 @@ func strictly(data []byte, into any) error {
 
 type options struct {
 	Tenant          *string           `json:"tenant"`
+	Token           string            `json:"token"`
 	TimeoutMS       int64             `json:"timeout_ms"`
 	TryTimeoutMS    int64             `json:"try_timeout_ms"`
 	ReportTimeoutMS int64             `json:"report_timeout_ms"`
@@ -62,6 +64,8 @@ func (o options) once() []semel.OnceOption {
 	switch o.Codec {
 	case "bytes":
 		given = append(given, semel.WithCodec(semel.BytesCodec))
+	case "protobuf":
+		given = append(given, semel.WithCodec(wrapped{semel.ProtoCodec(&wrapperspb.StringValue{})}))
 	case "text":
 		given = append(given, semel.WithCodec(textCodec{}))
 	}
@@ -87,6 +91,30 @@ func (textCodec) Decode(payload []byte, into any) error {
 		return fmt.Errorf("%T takes no text", into)
 	}
 	*target = string(payload)
+	return nil
+}
+
+// wrapped makes texts messages, and messages texts, for the library's own codec of messages.
+type wrapped struct{ semel.Codec }
+
+func (w wrapped) Encode(value any) ([]byte, error) {
+	text, ok := value.(string)
+	if !ok {
+		return nil, fmt.Errorf("%T is no text", value)
+	}
+	return w.Codec.Encode(wrapperspb.String(text))
+}
+
+func (w wrapped) Decode(payload []byte, into any) error {
+	target, ok := into.(*any)
+	if !ok {
+		return fmt.Errorf("%T takes no text", into)
+	}
+	var message *wrapperspb.StringValue
+	if err := w.Codec.Decode(payload, &message); err != nil {
+		return err
+	}
+	*target = message.GetValue()
 	return nil
 }
 

@@ -11,8 +11,10 @@ import (
 	"sync"
 	"time"
 
+	"google.golang.org/protobuf/types/known/durationpb"
 	"semel.dev/go"
 	"semel.dev/go/semeltest"
+	pb "semel.dev/go/semelv1"
 )
 
 func main() {
@@ -20,7 +22,7 @@ func main() {
 		clients: map[string]*semel.Client{}, fakes: map[string]*semeltest.Fake{}, gates: map[string]chan struct{}{},
 		cancels: map[string]context.CancelFunc{}, items: map[string]begun{},
 	}
-	end, err := traced(context.Background())
+	end, err := observed(context.Background())
 	if err == nil {
 		err = runner.run(os.Stdin)
 	}
@@ -52,6 +54,7 @@ type command struct {
 	Fake                                                    *[]script
 	Keys                                                    []string
 	Value                                                   any
+	LeaseMS                                                 *int64 `json:"lease_ms"`
 	Values                                                  []keyValue
 }
 
@@ -106,6 +109,8 @@ func (r *runner) do(command command) error {
 		r.calls.Go(func() { r.once(ctx, command) })
 	case "complete_handoff":
 		r.calls.Go(func() { r.completeHandoff(command) })
+	case "renew":
+		r.calls.Go(func() { r.renew(command) })
 	case "batch_begin":
 		r.calls.Go(func() { r.batchBegin(command) })
 	case "batch_complete":
@@ -132,7 +137,7 @@ func (r *runner) open(command command) error {
 	options := semel.Options{
 		Address: command.Address, Timeout: millis(command.Options.TimeoutMS), TryTimeout: millis(command.Options.TryTimeoutMS),
 		ReportTimeout: millis(command.Options.ReportTimeoutMS), OnUnexpected: meanings[command.Options.OnUnexpected],
-		Tenant: command.Options.Tenant,
+		Tenant: command.Options.Tenant, Token: command.Options.Token,
 	}
 	if command.Fake != nil {
 		fake := semeltest.NewFake()
@@ -200,11 +205,32 @@ func (r *runner) completeHandoff(command command) {
 	if err == nil {
 		err = semel.CompleteHandoff(context.Background(), r.client(command.Client), handoff, command.Value)
 	}
-	if err != nil {
-		say(map[string]any{"event": "result", "call": command.Call, "error": told(err)})
-		return
+	say(done(command.Call, err))
+}
+
+// renew calls the plain method.
+func (r *runner) renew(command command) {
+	var handoff semel.Handoff
+	err := handoff.UnmarshalText([]byte(command.Handoff))
+	if err == nil {
+		request := &pb.RenewRequest{
+			Key:   &pb.Key{Tenant: handoff.Tenant, Endpoint: handoff.Endpoint, IdempotencyKey: string(handoff.Key)},
+			Fence: handoff.Fence, AttemptId: handoff.AttemptID,
+		}
+		if command.LeaseMS != nil {
+			request.Lease = durationpb.New(millis(*command.LeaseMS))
+		}
+		_, err = r.client(command.Client).Renew(context.Background(), request)
 	}
-	say(map[string]any{"event": "result", "call": command.Call, "ok": map[string]any{}})
+	say(done(command.Call, err))
+}
+
+// done is the result of a call that gives nothing.
+func done(call string, err error) map[string]any {
+	if err != nil {
+		return map[string]any{"event": "result", "call": call, "error": told(err)}
+	}
+	return map[string]any{"event": "result", "call": call, "ok": map[string]any{}}
 }
 
 var saying sync.Mutex

@@ -11,7 +11,8 @@ import threading
 import uuid
 from typing import Any
 
-from traces import traced
+from google.protobuf.wrappers_pb2 import StringValue
+from telemetry import observed
 
 import semel
 from semel import errors
@@ -27,6 +28,19 @@ class TextCodec:
 
     def decode(self, payload: bytes) -> str:
         return payload.decode()
+
+
+class WrappedCodec(semel.ProtoCodec):
+    """Makes texts messages, and messages texts, for the library's own codec of messages."""
+
+    def __init__(self) -> None:
+        super().__init__(StringValue)
+
+    def encode(self, value: Any) -> bytes:
+        return super().encode(StringValue(value=value))
+
+    def decode(self, payload: bytes) -> str:
+        return super().decode(payload).value
 
 
 SAYING = threading.Lock()
@@ -45,14 +59,15 @@ def seconds(options: dict[str, Any], name: str) -> float | None:
 
 def client_options(address: str | None, options: dict[str, Any]) -> semel.Options:
     known = {name: seconds(options, name) for name in ("timeout", "try_timeout", "report_timeout")}
-    known |= {name: options.get(name) for name in ("tenant", "on_unexpected")}
+    known |= {name: options.get(name) for name in ("tenant", "token", "on_unexpected")}
     return semel.Options(address=address, **{name: value for name, value in known.items() if value is not None})
 
 
 def once_options(options: dict[str, Any]) -> dict[str, Any]:
     given = {name: seconds(options, name) for name in ("wait", "lease", "retention", "timeout")}
     given |= {name: options.get(name) for name in ("retry", "labels", "when_unavailable", "on_unexpected")}
-    given["codec"] = {"bytes": semel.BytesCodec(), "text": TextCodec()}.get(options.get("codec", ""))
+    codecs = {"bytes": semel.BytesCodec(), "protobuf": WrappedCodec(), "text": TextCodec()}
+    given["codec"] = codecs.get(options.get("codec", ""))
     if first_sent := options.get("first_sent_ms"):
         given["first_sent"] = datetime.datetime.fromtimestamp(first_sent / 1000, datetime.UTC)
     return {name: value for name, value in given.items() if value is not None}
@@ -167,7 +182,7 @@ class Runner:
             case "recorded":
                 calls = [call._asdict() for call in self.fakes[command["client"]].calls()]
                 say(event="recorded", client=command["client"], calls=calls)
-            case "once" | "resume" | "complete_handoff" | "batch_begin" | "batch_complete":
+            case "once" | "resume" | "complete_handoff" | "renew" | "batch_begin" | "batch_complete":
                 call = command.pop("call")
                 doing = getattr(self, what)(call, **command)
                 self.calls[call] = asyncio.ensure_future(self.told(call, doing))
@@ -223,6 +238,18 @@ class Runner:
 
     async def complete_handoff(self, _: str, client: str, handoff: str, value: Any) -> dict[str, Any]:
         await self.clients[client].complete_handoff(semel.Handoff.from_text(handoff), value)
+        return {}
+
+    async def renew(self, _: str, client: str, handoff: str, lease_ms: int | None = None) -> dict[str, Any]:
+        owner = semel.Handoff.from_text(handoff)
+        request = pb.RenewRequest(
+            key=pb.Key(tenant=owner.tenant, endpoint=owner.endpoint, idempotency_key=owner.key),
+            fence=owner.fence,
+            attempt_id=owner.attempt_id,
+        )
+        if lease_ms is not None:
+            request.lease.FromMilliseconds(lease_ms)
+        await self.clients[client].renew(request)
         return {}
 
     @staticmethod
@@ -349,7 +376,7 @@ def ending(step: dict[str, Any]) -> Any:
 
 
 def main(runner: Runner) -> None:
-    hand_over = traced()
+    hand_over = observed()
     asyncio.run(runner.run())
     hand_over()
 

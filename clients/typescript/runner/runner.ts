@@ -8,13 +8,14 @@ import {
   type BatchBeginResponse_Item,
 } from '../src/gen/semel/v1/semel_pb.js';
 import { create } from '@bufbuild/protobuf';
+import { StringValueSchema, durationFromMs } from '@bufbuild/protobuf/wkt';
 
-import { Client, bytesCodec, type ClientOptions, type Codec, type OnceOptions, type OnUnexpected } from '../src/index.js';
-import { http, json, jsonText, raw } from '../src/index.js';
+import { Client, bytesCodec, protobufCodec, type ClientOptions, type Codec, type OnceOptions, type OnUnexpected } from '../src/index.js';
+import { Handoff, http, json, jsonText, raw } from '../src/index.js';
 import { FakeClient } from '../src/testing/index.js';
 import { resultEvent } from './results.js';
 import { decisionOf, type Script } from './scripts.js';
-import { traced } from './traces.js';
+import { observed } from './telemetry.js';
 import { openGate, workOf, type Step } from './works.js';
 
 interface RequestFields {
@@ -35,7 +36,7 @@ interface OptionFields {
   labels?: Record<string, string>;
   when_unavailable?: 'fail_closed' | 'fail_open';
   on_unexpected?: OnUnexpected;
-  codec?: 'json' | 'bytes' | 'text';
+  codec?: 'json' | 'bytes' | 'protobuf' | 'text';
 }
 
 interface Command {
@@ -50,8 +51,9 @@ interface Command {
   values: { key: string; value: unknown }[];
   handoff: string;
   value: unknown;
+  lease_ms?: number;
   request?: RequestFields | null;
-  options?: OptionFields & { tenant?: string; try_timeout_ms?: number; report_timeout_ms?: number };
+  options?: OptionFields & { tenant?: string; token?: string; try_timeout_ms?: number; report_timeout_ms?: number };
   work: Step[];
   fake?: Script[];
 }
@@ -62,6 +64,7 @@ const FIELDS: Record<string, readonly string[]> = {
   once: ['call', 'client', 'endpoint', 'key', 'request', 'options', 'work'],
   resume: ['call', 'client', 'handoff', 'options', 'work'],
   complete_handoff: ['call', 'client', 'handoff', 'value'],
+  renew: ['call', 'client', 'handoff', 'lease_ms'],
   batch_begin: ['call', 'client', 'endpoint', 'keys'],
   batch_complete: ['call', 'client', 'endpoint', 'values'],
   cancel: ['call'],
@@ -80,6 +83,14 @@ const textCodec: Codec<unknown> = {
   decode: (payload) => Buffer.from(payload).toString(),
 };
 
+/** Makes texts messages, and messages texts, for the library's own codec of messages. */
+const messages = protobufCodec(StringValueSchema);
+const wrappedCodec: Codec<unknown> = {
+  contentType: messages.contentType,
+  encode: (value) => messages.encode(create(StringValueSchema, { value: String(value) })),
+  decode: (payload) => messages.decode(payload).value,
+};
+
 function say(event: Record<string, unknown>): void {
   process.stdout.write(`${JSON.stringify(event)}\n`);
 }
@@ -96,6 +107,7 @@ function open({ client: name, address, options = {}, fake }: Command): Client {
   const given: ClientOptions = {
     address,
     tenant: options.tenant,
+    token: options.token,
     timeoutMs: options.timeout_ms,
     tryTimeoutMs: options.try_timeout_ms,
     reportTimeoutMs: options.report_timeout_ms,
@@ -133,7 +145,7 @@ function requestOf(fields: RequestFields | null | undefined): unknown {
 function optionsOf(call: string, fields: OptionFields = {}): OnceOptions<unknown> {
   const cancelling = new AbortController();
   callers.set(call, cancelling);
-  const codecs: Record<string, Codec<unknown> | undefined> = { bytes: bytesCodec, text: textCodec };
+  const codecs: Record<string, Codec<unknown> | undefined> = { bytes: bytesCodec, protobuf: wrappedCodec, text: textCodec };
   return {
     waitMs: fields.wait_ms,
     leaseMs: fields.lease_ms,
@@ -167,6 +179,17 @@ function itemOf({ outcome }: BatchBeginResponse_Item, name: string, attemptId: s
   }
   const words = { started: 'started', replayed: 'replayed', inProgress: 'in_progress', unresolved: 'unresolved' };
   return { decision: decision.case === undefined ? undefined : words[decision.case], attempt: decision.value?.attempt };
+}
+
+async function renew(command: Command): Promise<unknown> {
+  const { tenant, endpoint, key, fence, attemptId } = Handoff.parse(command.handoff).parts;
+  await clientOf(command).renew({
+    key: { tenant, endpoint, idempotencyKey: key },
+    fence: BigInt(fence),
+    attemptId,
+    lease: command.lease_ms === undefined ? undefined : durationFromMs(command.lease_ms),
+  });
+  return {};
 }
 
 async function batchBegin(command: Command): Promise<unknown> {
@@ -226,6 +249,9 @@ async function carryOut(command: Command): Promise<void> {
     case 'complete_handoff':
       beside(call, () => clientOf(command).completeHandoff(command.handoff, command.value));
       break;
+    case 'renew':
+      beside(call, () => renew(command));
+      break;
     case 'batch_begin':
       beside(call, () => batchBegin(command));
       break;
@@ -244,7 +270,7 @@ async function carryOut(command: Command): Promise<void> {
   }
 }
 
-const handOver = traced();
+const handOver = observed();
 for await (const line of createInterface({ input: process.stdin })) {
   await carryOut(JSON.parse(line) as Command);
 }

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
+use semel_client::proto::{Key, RenewRequest};
 use semel_client::testing::{Call, Fake};
-use semel_client::{BoxError, CancellationToken, Client, ClientOptions, Codec, Handoff, RawBytes};
+use semel_client::{BoxError, CancellationToken, Client, ClientOptions, Codec, Handoff, Protobuf, RawBytes};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -28,6 +29,14 @@ fn text<'a>(command: &'a Value, name: &str) -> &'a str {
     command[name].as_str().unwrap_or_default()
 }
 
+/// The result of a call that gives nothing.
+fn done(call: &str, ended: Result<(), Value>) -> Value {
+    match ended {
+        Ok(()) => json!({ "event": "result", "call": call, "ok": {} }),
+        Err(fields) => json!({ "event": "result", "call": call, "error": fields }),
+    }
+}
+
 impl Runner {
     pub(crate) async fn carry_out(&mut self, command: &Value) -> Result<(), BoxError> {
         let call = text(command, "call").to_owned();
@@ -40,10 +49,12 @@ impl Runner {
             "once" | "resume" => match command["options"]["codec"].as_str().unwrap_or("json") {
                 "json" => self.once::<Json, _>(command, semel_client::Json)?,
                 "bytes" => self.once::<Vec<u8>, _>(command, RawBytes)?,
+                "protobuf" => self.once::<String, _>(command, Protobuf::<String>::new())?,
                 "text" => self.once::<Text, _>(command, PlainText)?,
                 other => return Err(format!("no codec is called {other}").into()),
             },
             "complete_handoff" => self.complete_handoff(command, call)?,
+            "renew" => self.renew(command, call)?,
             "batch_begin" => {
                 let (client, held, command) =
                     (self.client(command)?, Arc::clone(&self.held), command.clone());
@@ -86,6 +97,9 @@ impl Runner {
         let mut options = ClientOptions::new();
         if let Some(tenant) = given["tenant"].as_str() {
             options = options.tenant(tenant);
+        }
+        if let Some(token) = given["token"].as_str() {
+            options = options.token(token);
         }
         if let Some(timeout) = length(given, "timeout_ms") {
             options = options.timeout(timeout);
@@ -161,12 +175,28 @@ impl Runner {
                 }
                 Err(error) => Err(fields_of(&error)),
             };
-            let mut event = json!({ "event": "result", "call": call });
-            match ended {
-                Ok(()) => event["ok"] = json!({}),
-                Err(fields) => event["error"] = fields,
-            }
-            say(&event);
+            say(&done(&call, ended));
+        });
+        Ok(())
+    }
+
+    /// The plain method.
+    fn renew(&mut self, command: &Value, call: String) -> Result<(), BoxError> {
+        let client = self.client(command)?;
+        let owner: Value = serde_json::from_str(text(command, "handoff"))?;
+        let request = RenewRequest {
+            key: Some(Key {
+                tenant: text(&owner, "tenant").to_owned(),
+                endpoint: text(&owner, "endpoint").to_owned(),
+                idempotency_key: text(&owner, "key").to_owned(),
+            }),
+            fence: owner["fence"].as_i64().unwrap_or_default(),
+            attempt_id: text(&owner, "attempt_id").to_owned(),
+            lease: length(command, "lease_ms").map(TryInto::try_into).transpose()?,
+        };
+        self.calls.spawn(async move {
+            let ended = client.renew(request).await.map(drop).map_err(|error| fields_of(&error));
+            say(&done(&call, ended));
         });
         Ok(())
     }

@@ -4,7 +4,7 @@ mod batch;
 mod commands;
 mod options;
 mod results;
-mod traces;
+mod telemetry;
 mod values;
 mod work;
 
@@ -18,7 +18,7 @@ use commands::Runner;
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).init();
-    let traces = traces::traced()?;
+    let observed = telemetry::observed()?;
     let mut runner = Runner::default();
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
     while let Some(line) = lines.next_line().await? {
@@ -26,8 +26,8 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
         runner.carry_out(&command).await?;
     }
     runner.end().await;
-    if let Some(traces) = traces {
-        traces.shutdown()?;
+    if let Some(observed) = observed {
+        observed.end()?;
     }
     Ok(())
 }

@@ -77,6 +77,21 @@ pub(crate) fn hexadecimal(text: &str) -> Result<Vec<u8>, BoxError> {
     (0..text.len()).step_by(2).map(|at| Ok(u8::from_str_radix(digits(at)?, 16)?)).collect()
 }
 
+/// A text, which is a message of protobuf's own.
+impl Returned for String {
+    fn of(value: &Value) -> Result<Self, BoxError> {
+        Ok(value.as_str().ok_or("this is no text")?.to_owned())
+    }
+
+    fn unencodable() -> Result<Self, BoxError> {
+        Err("messages can always be encoded".into())
+    }
+
+    fn shown(&self) -> Value {
+        self.clone().into()
+    }
+}
+
 /// A text, with a codec of the runner's own.
 #[derive(Clone)]
 pub(crate) struct Text(String);

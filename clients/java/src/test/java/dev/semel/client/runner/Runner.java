@@ -5,6 +5,7 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import com.google.protobuf.ByteString;
+import com.google.protobuf.StringValue;
 import dev.semel.client.AsyncWork;
 import dev.semel.client.Client;
 import dev.semel.client.ClientOptions;
@@ -22,6 +23,7 @@ import dev.semel.v1.BeginRequest;
 import dev.semel.v1.BeginResponse;
 import dev.semel.v1.CompleteRequest;
 import dev.semel.v1.Key;
+import dev.semel.v1.RenewRequest;
 import dev.semel.v1.Result;
 import java.io.BufferedReader;
 import java.io.IOException;
@@ -57,17 +59,19 @@ public final class Runner {
   private static final PrintStream OUT = new PrintStream(System.out, true, StandardCharsets.UTF_8);
 
   private static final Map<String, Set<String>> FIELDS =
-      Map.of(
-          "open", Set.of("client", "address", "options", "fake"),
-          "close", Set.of("client"),
-          "once", Set.of("call", "client", "endpoint", "key", "request", "options", "work"),
-          "resume", Set.of("call", "client", "handoff", "options", "work"),
-          "complete_handoff", Set.of("call", "client", "handoff", "value"),
-          "batch_begin", Set.of("call", "client", "endpoint", "keys"),
-          "batch_complete", Set.of("call", "client", "endpoint", "values"),
-          "cancel", Set.of("call"),
-          "gate", Set.of("gate"),
-          "recorded", Set.of("client"));
+      Map.ofEntries(
+          Map.entry("open", Set.of("client", "address", "options", "fake")),
+          Map.entry("close", Set.of("client")),
+          Map.entry(
+              "once", Set.of("call", "client", "endpoint", "key", "request", "options", "work")),
+          Map.entry("resume", Set.of("call", "client", "handoff", "options", "work")),
+          Map.entry("complete_handoff", Set.of("call", "client", "handoff", "value")),
+          Map.entry("renew", Set.of("call", "client", "handoff", "lease_ms")),
+          Map.entry("batch_begin", Set.of("call", "client", "endpoint", "keys")),
+          Map.entry("batch_complete", Set.of("call", "client", "endpoint", "values")),
+          Map.entry("cancel", Set.of("call")),
+          Map.entry("gate", Set.of("gate")),
+          Map.entry("recorded", Set.of("client")));
 
   private final Map<String, Client> clients = new HashMap<>();
   private final Map<String, CompletableFuture<?>> calls = new ConcurrentHashMap<>();
@@ -80,7 +84,7 @@ public final class Runner {
   }
 
   public static void main(String[] arguments) throws IOException {
-    try (Traces traces = new Traces()) {
+    try (Exporting exporting = new Exporting()) {
       Runner runner = new Runner();
       BufferedReader lines =
           new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
@@ -164,6 +168,7 @@ public final class Runner {
                       Handoff.parse(command.path("handoff").textValue()),
                       codec,
                       value(command.path("value"))));
+      case "renew" -> beside(call, () -> renew(client, command));
       case "batch_begin" -> beside(call, () -> batchBegin(client, command));
       case "batch_complete" -> beside(call, () -> batchComplete(client, command));
       case "cancel" -> calls.get(call).cancel(true);
@@ -206,6 +211,9 @@ public final class Runner {
     if (options.has("tenant")) {
       builder.tenant(options.path("tenant").textValue());
     }
+    if (options.has("token")) {
+      builder.token(options.path("token").textValue());
+    }
     if (options.has("timeout_ms")) {
       builder.timeout(length(options.path("timeout_ms")));
     }
@@ -245,6 +253,13 @@ public final class Runner {
     return switch (name) {
       case "json" -> Codec.json(Object.class);
       case "bytes" -> (Codec<Object>) (Codec<?>) Codec.bytes();
+      case "protobuf" -> {
+        Codec<StringValue> messages = Codec.protobuf(StringValue.getDefaultInstance());
+        yield Codec.codec(
+            messages.contentType(),
+            value -> messages.encode(StringValue.of(value.toString())),
+            payload -> messages.decode(payload).getValue());
+      }
       case "text" ->
           Codec.codec(
               "text/plain",
@@ -310,6 +325,24 @@ public final class Runner {
           http.path("method").textValue(), http.path("path").textValue(), headers, body);
     }
     return Request.json(fields.path("json"), pointers);
+  }
+
+  private static CompletableFuture<?> renew(Client client, JsonNode command) {
+    Handoff owner = Handoff.parse(command.path("handoff").textValue());
+    RenewRequest.Builder request =
+        RenewRequest.newBuilder()
+            .setKey(
+                Key.newBuilder()
+                    .setTenant(owner.tenant())
+                    .setEndpoint(owner.endpoint())
+                    .setIdempotencyKey(owner.key()))
+            .setFence(owner.fence())
+            .setAttemptId(owner.attemptId());
+    if (command.has("lease_ms")) {
+      Duration lease = length(command.path("lease_ms"));
+      request.getLeaseBuilder().setSeconds(lease.getSeconds()).setNanos(lease.getNano());
+    }
+    return client.renewAsync(request.build()).thenApply(answer -> null);
   }
 
   private CompletableFuture<?> batchBegin(Client client, JsonNode command) {
