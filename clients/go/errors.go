@@ -223,9 +223,21 @@ func refused(reason, message string) *InvalidError {
 // ownerCalls are those that only the owner of a key makes.
 var ownerCalls = map[string]bool{"Complete": true, "Abort": true, "Renew": true, "SaveCheckpoint": true}
 
+// ItemError is the typed error of a slot of a batch that holds an error instead of a response.
+func ItemError(item *pb.ItemError) Error {
+	code := codes.Code(item.GetCode())
+	if code > codes.Unauthenticated { // none that gRPC knows
+		code = codes.Unknown
+	}
+	return typed("Complete", answer{code: code, reason: item.GetReason(), message: item.GetMessage()}, nil)
+}
+
 // mapped makes a typed error of what a call of a method came to.
 func mapped(method string, err error) error {
-	answer := readStatus(err)
+	return typed(method, readStatus(err), err)
+}
+
+func typed(method string, answer answer, err error) Error {
 	shared := &base{code: answer.code, reason: answer.reason, message: answer.message, cause: err}
 	if answer.pause != nil {
 		shared.retryAfter = *answer.pause

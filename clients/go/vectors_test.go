@@ -438,3 +438,19 @@ func TestClientOptions(t *testing.T) {
 		}
 	})
 }
+
+func TestItemErrors(t *testing.T) {
+	vectors(t, "item_errors.json", func(t *testing.T, c struct {
+		Code               int32
+		Reason, Error      string
+		MayHaveTakenEffect bool `json:"may_have_taken_effect"`
+	}) {
+		got := ItemError(&pb.ItemError{Code: c.Code, Reason: c.Reason, Message: "of a vector"})
+		if got.Kind() != c.Error || got.Reason() != c.Reason {
+			t.Errorf("came to %s %s, and wanted is %s", got.Kind(), got.Reason(), c.Error)
+		}
+		if unavailable, ok := got.(*StoreUnavailableError); ok && unavailable.MayHaveTakenEffect != c.MayHaveTakenEffect {
+			t.Errorf("it may have taken effect: %t", unavailable.MayHaveTakenEffect)
+		}
+	})
+}

@@ -337,6 +337,7 @@ def main() -> int:
         # Tables: they are what the libraries are to do, and nothing is computed from them.
         "failures": tables.FAILURES, "failure_payloads": tables.FAILURE_PAYLOADS, "errors": tables.errors(),
         "retries": tables.retries(), "client_options": tables.CLIENT_OPTIONS,
+        "item_errors": tables.ITEM_ERRORS,
     }
     stale = []
     for name, cases in made.items():

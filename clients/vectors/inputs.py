@@ -13,6 +13,7 @@ ABOUT = {
     "failure_payloads": "Stored failures as they are read; see README.md, Stored failures. failure null: UndecodableResult.",
     "errors": "What a caller gets; see ../README.md, Errors. in: plain is a plain method, once is once.",
     "client_options": "What a client is made with; see ../README.md, Options and their defaults. Without refused, it is made.",
+    "item_errors": "The error in a slot of a batch, and what a caller makes of it; see ../README.md, Plain methods.",
     "retries": "Whether the same call is sent again, and after which pause; see ../README.md, Sending again. of: a plain method, a report of once, a renewal.",
 }
 

@@ -143,6 +143,30 @@ def errors() -> list[dict]:
     return cases
 
 
+# What a slot of a batch holds instead of an answer; the number of a code is that of gRPC.
+ITEM_ERRORS = [
+    {"name": f"{reason or 'without a reason'}", "code": code, "reason": reason, "error": error, **more}
+    for code, reason, error, more in (
+        (3, "INVALID_KEY", "Invalid", {}),
+        (3, "RESULT_TOO_LARGE", "Invalid", {}),
+        (9, "FINGERPRINT_MISMATCH", "KeyMismatch", {}),
+        (9, "KEY_EXPIRED", "KeyExpired", {}),
+        (9, "RESULT_CONFLICT", "ResultConflict", {}),
+        (10, "ATTEMPT_ENDED", "LeaseLost", {}),
+        (10, "FENCE_LOST", "LeaseLost", {}),
+        (5, "KEY_NOT_FOUND", "LeaseLost", {}),
+        (8, "QUOTA_EXCEEDED", "Exhausted", {}),
+        (8, "RESPONSE_TOO_LARGE", "Exhausted", {}),
+        (14, "STORE_UNAVAILABLE", "StoreUnavailable", {"may_have_taken_effect": False}),
+        (14, "STORE_OUTCOME_UNKNOWN", "StoreUnavailable", {"may_have_taken_effect": True}),
+        (13, "INTERNAL", "ServerError", {}),
+        (9, "A_LATER_REASON", "Refused", {}),
+        (14, "", "StoreUnavailable", {"may_have_taken_effect": True}),
+        (99, "A_REASON_OF_A_CODE_THAT_IS_NONE", "StoreUnavailable", {"may_have_taken_effect": True}),
+    )
+]
+
+
 def retries() -> list[dict]:
     cases = []
 

@@ -230,3 +230,11 @@ def test_client_options(case):
         semel.Client(semel.Options(**given))
     assert raised.value.reason == case["refused"]
     assert "secret-" not in str(raised.value)
+
+
+@vectors("item_errors")
+def test_item_error(case):
+    error = semel.item_error(pb.ItemError(code=case["code"], reason=case["reason"], message="of a vector"))
+    assert (error.kind, error.reason) == (case["error"], case["reason"])
+    if "may_have_taken_effect" in case:
+        assert error.may_have_taken_effect == case["may_have_taken_effect"]

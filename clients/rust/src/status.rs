@@ -6,6 +6,7 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
 use crate::error::{Error, ErrorKind, FieldProblem};
+use crate::proto::ItemError;
 use crate::sending::Method;
 
 /// gRPC's own name of a code.
@@ -37,6 +38,15 @@ pub(crate) struct Answer {
     pub(crate) reason: String,
     pub(crate) pause: Option<Duration>,
     status: Status,
+}
+
+impl Error {
+    /// The typed error of a slot of a batch that holds an error instead of a response.
+    pub fn of_item(item: &ItemError) -> Self {
+        let status = Status::new(Code::from_i32(item.code), &item.message);
+        let code = status.code();
+        Answer { code, reason: item.reason.clone(), pause: None, status }.into_error(Method::Complete)
+    }
 }
 
 impl Answer {

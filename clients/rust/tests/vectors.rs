@@ -5,7 +5,7 @@ mod support;
 use std::time::{Duration, UNIX_EPOCH};
 
 use semel_client::testing::{Fake, Scripted};
-use semel_client::{Client, ClientOptions, ErrorKind, Handoff, Key, Request, proto};
+use semel_client::{Client, ClientOptions, Error, ErrorKind, Handoff, Key, Request, proto};
 use serde_json::Value;
 use support::{cases, text};
 
@@ -63,6 +63,24 @@ fn fingerprints() {
         let digest = request(&case).fingerprint();
         let shown = digest.map(|digest| hex(&digest));
         compare(&case, "digest", shown);
+    }
+}
+
+#[test]
+fn item_errors() {
+    for case in cases("item_errors") {
+        let code = i32::try_from(case["code"].as_i64().expect("a number")).expect("32 bits");
+        let item = proto::ItemError {
+            code,
+            reason: text(&case, "reason").to_owned(),
+            message: "of a vector".to_owned(),
+        };
+        let error = Error::of_item(&item);
+        let name = &case["name"];
+        assert_eq!((error.name(), error.reason()), (text(&case, "error"), text(&case, "reason")), "{name}");
+        if let ErrorKind::StoreUnavailable { may_have_taken_effect } = error.kind() {
+            assert_eq!(case["may_have_taken_effect"], *may_have_taken_effect, "{name}");
+        }
     }
 }
 

@@ -14,6 +14,6 @@ export type { Outcome, Work } from './once.js';
 export type { OnceOptions } from './once_options.js';
 export type { ClientOptions, Logger } from './options.js';
 export { Request, http, json, jsonText, raw } from './request.js';
-export { StatusError } from './status.js';
+export { StatusError, itemError } from './status.js';
 export type { Transport, UnaryCall } from './transport.js';
 export { VERSION } from './version.js';

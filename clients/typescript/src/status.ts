@@ -20,6 +20,7 @@ import {
 } from './errors.js';
 import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from './gen/google/rpc/error_details_pb.js';
 import { StatusSchema } from './gen/google/rpc/status_pb.js';
+import type { ItemError } from './gen/semel/v1/semel_pb.js';
 
 const CODES: readonly Code[] = [
   'OK',
@@ -105,6 +106,12 @@ function detailsOf(error: StatusError) {
 
 /** The calls that only the owner of a key makes. */
 const OWNER_CALLS = new Set(['Complete', 'Abort', 'Renew', 'SaveCheckpoint']);
+
+/** The typed error of a slot of a batch that holds an error instead of a response. */
+export function itemError(item: ItemError): SemelError {
+  const answer = { code: codeName(item.code), reason: item.reason, message: item.message };
+  return mapped('Complete', answer, item.reason !== 'STORE_UNAVAILABLE');
+}
 
 /** The typed error of what a call of a method came to. */
 export function mapped(method: string, answer: Answer, mayHaveTakenEffect: boolean, cause?: unknown): SemelError {

@@ -12,15 +12,18 @@ import {
   Unresolved_Reason as UnresolvedReason,
   type AbortRequest,
   type CompleteRequest,
+  ItemErrorSchema,
 } from '../src/gen/semel/v1/semel_pb.js';
 import {
   Client,
   InvalidError,
+  itemError,
   Final,
   Handoff,
   OperationFailedError,
   Retryable,
   SemelError,
+  StoreUnavailableError,
   UndecodableResultError,
   Unknown,
   checkKey,
@@ -411,4 +414,17 @@ each<OptionsCase>('client_options.json', async (one) => {
     assert.equal(error.reason, one.refused);
     return !error.message.includes('secret-');
   });
+});
+
+interface ItemErrorCase extends Named {
+  code: number;
+  reason: string;
+  error: string;
+  may_have_taken_effect?: boolean;
+}
+
+each<ItemErrorCase>('item_errors.json', (one) => {
+  const error = itemError(create(ItemErrorSchema, { code: one.code, reason: one.reason, message: 'of a vector' }));
+  assert.deepEqual([error.kind, error.reason], [one.error, one.reason]);
+  assert.equal(error instanceof StoreUnavailableError ? error.mayHaveTakenEffect : undefined, one.may_have_taken_effect);
 });

@@ -31,6 +31,7 @@ from semel.errors import (
     StoreUnavailableError,
     UndecodableResultError,
     UnresolvedError,
+    item_error,
 )
 from semel.failure import Failure, Final, Meaning, Retryable, Unknown
 from semel.handoff import Handoff
@@ -83,6 +84,7 @@ __all__ = [
     "check_key",
     "content_key",
     "event_key",
+    "item_error",
     "service_config",
     "uuid4_key",
     "uuid7_key",

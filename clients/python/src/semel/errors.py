@@ -187,6 +187,12 @@ class Answer(Exception):  # noqa: N818
         return id(self)
 
 
+_NAMES = (
+    *("OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS"),
+    *("PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED"),
+    *("INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED"),
+)
+"""gRPC's codes, by their numbers."""
 _OWNERS = frozenset({"Complete", "Abort", "Renew", "SaveCheckpoint"})
 _PRECONDITIONS: dict[str, type[SemelError]] = {
     "FINGERPRINT_MISMATCH": KeyMismatchError,
@@ -207,6 +213,12 @@ _CODES: dict[str, type[SemelError]] = {
     "UNAUTHENTICATED": NotAllowedError,
     "PERMISSION_DENIED": NotAllowedError,
 }
+
+
+def item_error(item: semel_pb2.ItemError) -> SemelError:
+    """Make the typed error of a slot of a batch that holds an error instead of a response."""
+    code = _NAMES[item.code] if 0 <= item.code < len(_NAMES) else "UNKNOWN"
+    return mapped("Complete", Answer(code, item.reason, item.message))
 
 
 def mapped(method: str, answer: Answer) -> SemelError:

@@ -1,6 +1,7 @@
 package dev.semel.client;
 
 import com.google.rpc.BadRequest;
+import dev.semel.v1.ItemError;
 import dev.semel.v1.Result;
 import dev.semel.v1.Unresolved.Reason;
 import io.grpc.Status;
@@ -30,6 +31,14 @@ public abstract sealed class SemelException extends RuntimeException {
     Facts withCause(Throwable other) {
       return new Facts(code, reason, message, retryAfter, other);
     }
+  }
+
+  /** The error of a slot of a batch that holds an error instead of a response. */
+  public static SemelException ofItem(ItemError item) {
+    // A number that gRPC does not know is UNKNOWN.
+    Status.Code code = Status.fromCodeValue(item.getCode()).getCode();
+    Answer answer = new Answer(code, item.getReason(), item.getMessage(), null, List.of());
+    return answer.mapped("Complete", !item.getReason().equals("STORE_UNAVAILABLE"), null);
   }
 
   static Facts own(String reason, String message) {

@@ -14,6 +14,7 @@ import dev.semel.v1.AbortRequest;
 import dev.semel.v1.BeginResponse;
 import dev.semel.v1.CompleteRequest;
 import dev.semel.v1.InProgress;
+import dev.semel.v1.ItemError;
 import dev.semel.v1.Result;
 import dev.semel.v1.Unresolved;
 import io.grpc.Status;
@@ -263,6 +264,28 @@ class VectorsTest {
                 one.path("pause_ms").get(0).doubleValue(), pause.shortest().toNanos() / 1e6);
             assertEquals(
                 one.path("pause_ms").get(1).doubleValue(), pause.longest().toNanos() / 1e6);
+          }
+        });
+  }
+
+  @TestFactory
+  Stream<DynamicTest> itemErrors() throws IOException {
+    return each(
+        "item_errors.json",
+        one -> {
+          ItemError item =
+              ItemError.newBuilder()
+                  .setCode(one.path("code").intValue())
+                  .setReason(text(one, "reason"))
+                  .setMessage("of a vector")
+                  .build();
+          SemelException error = SemelException.ofItem(item);
+          assertEquals(
+              List.of(text(one, "error"), text(one, "reason")),
+              List.of(error.kind(), error.reason()));
+          if (error instanceof SemelException.StoreUnavailable unavailable) {
+            assertEquals(
+                one.path("may_have_taken_effect").booleanValue(), unavailable.mayHaveTakenEffect());
           }
         });
   }
