@@ -11,6 +11,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let descriptors = protox::compile(["semel/v1/semel.proto"], ["proto"])?;
     let out = std::path::PathBuf::from(std::env::var("OUT_DIR")?);
     std::fs::write(out.join("semel_descriptor.bin"), descriptors.encode_to_vec())?;
-    tonic_prost_build::configure().bytes(".semel.v1").compile_fds(descriptors)?;
+    tonic_prost_build::configure()
+        .bytes(".semel.v1")
+        .codec_path("crate::server::Unpacking")
+        .compile_fds(descriptors)?;
     Ok(())
 }

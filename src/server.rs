@@ -17,8 +17,10 @@ mod limits;
 mod observed;
 mod operations;
 mod operator;
+mod room;
 mod status;
 mod tls;
+mod unpacking;
 
 use std::sync::Arc;
 
@@ -51,6 +53,7 @@ pub use auth::{
 pub use caller::{Caller, Identity, Role};
 pub use limits::Limits;
 pub use tls::{ClientCertificates, Tls, TlsPart, TlsPem};
+pub(crate) use unpacking::Unpacking;
 
 /// Where to serve: two sockets that are already bound.
 #[derive(Debug)]

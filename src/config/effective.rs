@@ -283,6 +283,7 @@ impl Effective {
         Limits {
             max_request_bytes: self.fitting("limits.max_request_bytes"),
             max_response_bytes: self.fitting("limits.max_response_bytes"),
+            max_bytes_under_way: self.fitting("limits.max_bytes_under_way"),
             max_connections: self.fitting("limits.max_connections"),
             greeting_time: self.length("limits.greeting_time"),
             max_concurrent_streams: self.fitting("limits.max_concurrent_streams"),

@@ -376,6 +376,8 @@ settings! {
         "The largest request message.";
     "limits.max_response_bytes": Kind::Size(4 * MIB, GIB), Some("4MiB"),
         "The largest response message; answers to batches and pages are cut to fit it.";
+    "limits.max_bytes_under_way": Kind::Size(8 * MIB, 1024 * GIB), Some("256MiB"),
+        "What requests that arrive and answers that are not taken yet may take together, those up to 64 KiB left out; the oldest give way.";
     "limits.max_connections": Kind::Count(1, 10_000_000), Some("10000"),
         "The most gRPC connections at a time; one more is closed as soon as it is accepted.";
     "limits.greeting_time": Kind::Length(Duration::from_millis(10), HOUR), Some("10s"),

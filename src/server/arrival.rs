@@ -9,11 +9,15 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::Status;
 
+use super::room::Place;
+
 /// The body of a request, as long as its deadline allows.
 #[derive(Debug)]
 pub(super) struct Arrival {
     body: Incoming,
     ends: Instant,
+    /// What has come of it takes room, until it was unpacked.
+    place: Place,
     /// Made only where there is something to wait for.
     late: Option<Pin<Box<Sleep>>>,
     /// What ends a request that would be sent without end.
@@ -22,8 +26,13 @@ pub(super) struct Arrival {
 
 impl Arrival {
     /// `body`, until `ends`; where there is a `last`, what has not come by then is not waited for.
-    pub(super) fn new(body: Incoming, ends: Instant, last: Option<WaitForCancellationFutureOwned>) -> Self {
-        Self { body, ends, late: None, last: last.map(Box::pin) }
+    pub(super) fn new(
+        body: Incoming,
+        ends: Instant,
+        place: Place,
+        last: Option<WaitForCancellationFutureOwned>,
+    ) -> Self {
+        Self { body, ends, place, late: None, last: last.map(Box::pin) }
     }
 }
 
@@ -35,7 +44,13 @@ impl Body for Arrival {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) {
+        if self.place.poll_ready(context).is_ready()
+            && let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context)
+        {
+            if let Some(data) = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref()) {
+                let bytes = data.len();
+                self.place.grow(bytes);
+            }
             return Poll::Ready(frame.map(|frame| frame.map_err(|error| Status::from_error(error.into()))));
         }
         if self.last.as_mut().is_some_and(|last| last.as_mut().poll(context).is_ready()) {

@@ -1,7 +1,8 @@
 //! An answer on its way to its caller: in slices, and within a bounded time.
 //!
 //! The HTTP/2 library takes what it is handed, whether or not the client takes it. So it is handed little at a time,
-//! and the task that hands it over is ended where the client takes too long: that resets the stream.
+//! and the task that hands it over is ended where the client takes too long, or where its room is needed: that resets
+//! the stream.
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -13,6 +14,8 @@ use hyper::rt::Executor;
 use tokio::time::{Instant, timeout_at};
 use tonic::Status;
 use tracing::debug;
+
+use super::room::{self, Place};
 
 /// As much as one frame holds, where the client asks for no other size. This much of each answer may stay with the
 /// HTTP/2 library until its connection ends.
@@ -35,7 +38,7 @@ pub(super) struct Streams;
 
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
     fn execute(&self, stream: F) {
-        tokio::spawn(TAKEN_BY.scope(Cell::new(None), async move {
+        room::spawn(TAKEN_BY.scope(Cell::new(None), async move {
             let mut stream = pin!(stream);
             let by = poll_fn(|context| match stream.as_mut().poll(context) {
                 Poll::Ready(()) => Poll::Ready(None),
@@ -50,17 +53,38 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
     }
 }
 
+type AnswerFrame = Result<Frame<Bytes>, Status>;
+
 /// An answer's body, handed over in slices.
 #[derive(Debug)]
 pub(super) struct Sliced {
     answer: tonic::body::Body,
+    /// What was made of it before anybody asked.
+    first: Option<AnswerFrame>,
     /// What is left of a frame that was too large.
     rest: Bytes,
+    /// The room that it takes, as long as any of it has not been handed over.
+    _place: Place,
 }
 
 impl Sliced {
-    pub(super) const fn new(answer: tonic::body::Body) -> Self {
-        Self { answer, rest: Bytes::new() }
+    /// Whose frames are made when they are asked for.
+    pub(super) const fn new(answer: tonic::body::Body, place: Place) -> Self {
+        Self { answer, first: None, rest: Bytes::new(), _place: place }
+    }
+
+    /// The same, whose first frame is made now: it is known what the answer takes, whether or not its client takes it.
+    pub(super) async fn made(mut answer: tonic::body::Body, mut place: Place) -> Self {
+        let first = if answer.is_end_stream() {
+            None
+        } else {
+            poll_fn(|context| place.poll_ready(context)).await;
+            poll_fn(|context| Pin::new(&mut answer).poll_frame(context)).await
+        };
+        if let Some(data) = first.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref()) {
+            place.grow(data.len());
+        }
+        Self { answer, first, rest: Bytes::new(), _place: place }
     }
 }
 
@@ -73,7 +97,10 @@ impl Body for Sliced {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         if self.rest.is_empty() {
-            let frame = ready!(Pin::new(&mut self.answer).poll_frame(context));
+            let frame = match self.first.take() {
+                None => ready!(Pin::new(&mut self.answer).poll_frame(context)),
+                first => first,
+            };
             match frame.map(|frame| frame.map(Frame::into_data)) {
                 Some(Ok(Ok(data))) if data.len() > SLICE_BYTES => self.rest = data,
                 Some(Ok(Ok(data))) => return Poll::Ready(Some(Ok(Frame::data(data)))),
@@ -89,11 +116,15 @@ impl Body for Sliced {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.rest.is_empty() && self.answer.is_end_stream()
+        self.first.is_none() && self.rest.is_empty() && self.answer.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        if self.rest.is_empty() { self.answer.size_hint() } else { SizeHint::default() }
+        if self.first.is_none() && self.rest.is_empty() {
+            self.answer.size_hint()
+        } else {
+            SizeHint::default()
+        }
     }
 }
 
@@ -107,6 +138,7 @@ mod tests {
     use tonic::Status;
 
     use super::{SLICE_BYTES, Sliced};
+    use crate::server::room::{Place, Room};
 
     /// A body of one frame.
     struct Once(Option<Bytes>);
@@ -127,13 +159,16 @@ mod tests {
     async fn slices_lose_nothing_and_do_not_keep_the_whole() {
         for length in [0, 1, SLICE_BYTES, SLICE_BYTES + 1, 3 * SLICE_BYTES, 3 * SLICE_BYTES + 7] {
             let whole = Bytes::from((0..=250).cycle().take(length).collect::<Vec<u8>>());
-            let mut body = Sliced::new(tonic::body::Body::new(Once(Some(whole.clone()))));
-            let mut slices = Vec::new();
-            while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
-                slices.push(frame.unwrap().into_data().unwrap());
+            let answer = || tonic::body::Body::new(Once(Some(whole.clone())));
+            let place = || Place::new(Room::new(0));
+            for mut body in [Sliced::new(answer(), place()), Sliced::made(answer(), place()).await] {
+                let mut slices = Vec::new();
+                while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
+                    slices.push(frame.unwrap().into_data().unwrap());
+                }
+                assert!(slices.iter().all(|slice| slice.len() <= SLICE_BYTES));
+                assert_eq!(slices.concat(), whole, "{length}");
             }
-            assert!(slices.iter().all(|slice| slice.len() <= SLICE_BYTES));
-            assert_eq!(slices.concat(), whole, "{length}");
             assert!(length <= SLICE_BYTES || whole.is_unique(), "{length}");
         }
     }

@@ -30,6 +30,7 @@ use super::delivery::{self, Sliced};
 use super::idempotency::Idempotency;
 use super::limits::Limits;
 use super::observed::UnderWay;
+use super::room::{Place, Room};
 use super::status::Failure;
 use crate::panics;
 use crate::proto::idempotency_service_server::IdempotencyServiceServer;
@@ -55,6 +56,8 @@ pub(super) struct Dispatch {
     refusals: Arc<Refusals>,
     peer: Option<Peer>,
     limits: Limits,
+    /// For the messages of all connections.
+    room: Arc<Room>,
     draining: CancellationToken,
 }
 
@@ -67,7 +70,8 @@ impl Dispatch {
         limits: Limits,
         draining: CancellationToken,
     ) -> Self {
-        Self { calls, others, auth, refusals, peer: None, telemetry, limits, draining }
+        let room = Room::new(limits.max_bytes_under_way);
+        Self { calls, others, auth, refusals, peer: None, telemetry, limits, room, draining }
     }
 
     /// For the requests of one connection, whose client showed this certificate.
@@ -111,7 +115,8 @@ impl hyper::service::Service<Request<Incoming>> for Dispatch {
         let under_way = is_timed.then(|| UnderWay::begins(telemetry.clone(), method));
         let answer: Answer<Body> = match self.admit(&request) {
             Ok(caller) => {
-                let mut request = request.map(|body| Arrival::new(body, deadline.ends(), last));
+                let place = Place::new(self.room.clone());
+                let mut request = request.map(|body| Arrival::new(body, deadline.ends(), place, last));
                 request.extensions_mut().insert(Admitted { deadline, caller, traceparent });
                 match service_name(request.uri().path()) {
                     Calls::NAME => self.calls.clone().call(request),
@@ -127,6 +132,7 @@ impl hyper::service::Service<Request<Incoming>> for Dispatch {
                 })
             }
         };
+        let room = self.room.clone();
         Box::pin(arrived.answered_by(async move {
             // No timer on the whole of it: once a call has begun, only its method knows what to say of it.
             let answer = AssertUnwindSafe(answer).catch_unwind().await;
@@ -141,7 +147,11 @@ impl hyper::service::Service<Request<Incoming>> for Dispatch {
             if let Some(under_way) = under_way {
                 under_way.answered(&answer);
             }
-            Ok(answer.map(Sliced::new))
+            let place = Place::new(room);
+            let (head, body) = answer.into_parts();
+            let body =
+                if watches || reflects { Sliced::new(body, place) } else { Sliced::made(body, place).await };
+            Ok(Response::from_parts(head, body))
         }))
     }
 }

@@ -12,6 +12,9 @@ pub struct Limits {
     pub max_request_bytes: usize,
     /// The largest response message, in bytes; answers to batches and pages are cut to fit it.
     pub max_response_bytes: usize,
+    /// What all requests that are arriving and all answers that are not taken yet may take, in bytes, those up to 64 KiB
+    /// left out. Where it is not enough, the oldest of them are given up, and their callers told CANCELLED.
+    pub max_bytes_under_way: usize,
     /// The most gRPC connections at a time; one more is closed as soon as it is accepted.
     pub max_connections: usize,
     /// How long a client may take from connecting to the greeting that HTTP/2 begins with; on the operations port, how
@@ -68,6 +71,10 @@ impl Limits {
             self.max_response_bytes >= Self::LEAST_MESSAGE_BYTES,
             "max_response_bytes must not be below 4MiB, so that the largest replay fits an answer",
         );
+        check(
+            self.max_bytes_under_way >= self.max_request_bytes.saturating_add(self.max_response_bytes),
+            "max_bytes_under_way must not be below max_request_bytes and max_response_bytes together",
+        );
         check(self.max_connections > 0, "max_connections must be more than zero");
         check(!self.greeting_time.is_zero(), "greeting_time must be more than zero");
         check(self.max_concurrent_streams > 0, "max_concurrent_streams must be more than zero");
@@ -98,6 +105,7 @@ impl Default for Limits {
         Self {
             max_request_bytes: 4 << 20,
             max_response_bytes: 4 << 20,
+            max_bytes_under_way: 256 << 20,
             max_connections: 10_000,
             greeting_time: Duration::from_secs(10),
             max_concurrent_streams: 1024,

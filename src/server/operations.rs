@@ -1,5 +1,6 @@
 //! The HTTP port for those who run the server: is it alive, is it ready, what does it do, how is it configured.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,15 +13,19 @@ use hyper::server::conn::http1::Builder;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tracing::{debug, error, warn};
 
 use super::connections::AFTER_FAILED_ACCEPT;
 use super::health::{Condition, Readiness};
 use crate::telemetry::{Metrics, Telemetry};
 
-/// The most connections at a time: a few probes and scrapers.
+/// The most connections at a time: a few probes and scrapers. One more takes the place of the oldest, so that clients
+/// that hold theirs keep no probe out.
 const MOST_CONNECTIONS: usize = 256;
+
+/// The largest head of a request, in bytes.
+const LARGEST_HEAD: usize = 16 << 10;
 
 /// What there is to be said.
 #[derive(Clone, Debug)]
@@ -34,25 +39,32 @@ pub(super) struct Operations {
 pub(super) async fn serve(listener: &TcpListener, operations: Operations, time: Duration) {
     let service = TowerToHyperService::new(routes(operations));
     let mut http1 = Builder::new();
-    http1.keep_alive(false);
+    http1.keep_alive(false).max_buf_size(LARGEST_HEAD);
     let mut open = JoinSet::new();
+    let mut by_age = VecDeque::new();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             Some(_) = open.join_next() => continue,
         };
         match accepted {
-            Ok((stream, _)) if open.len() < MOST_CONNECTIONS => {
+            Ok((stream, _)) => {
+                by_age.retain(|connection: &AbortHandle| !connection.is_finished());
+                if by_age.len() >= MOST_CONNECTIONS
+                    && let Some(oldest) = by_age.pop_front()
+                {
+                    debug!(most = MOST_CONNECTIONS, "the oldest operations connection gave way");
+                    oldest.abort();
+                }
                 let connection = http1.serve_connection(TokioIo::new(stream), service.clone());
-                open.spawn(async move {
+                by_age.push_back(open.spawn(async move {
                     match tokio::time::timeout(time, connection).await {
                         Ok(Ok(())) => {}
                         Ok(Err(error)) => debug!(%error, "an operations connection ended"),
                         Err(_) => debug!("an operations connection took too long"),
                     }
-                });
+                }));
             }
-            Ok(_) => debug!(most = MOST_CONNECTIONS, "an operations connection too many was closed"),
             Err(error) => {
                 warn!(%error, "no operations connection could be accepted");
                 tokio::time::sleep(AFTER_FAILED_ACCEPT).await;

@@ -21,7 +21,7 @@ const DOMAIN: &str = "semel.v1";
 const SUPERSEDED: &str = "superseded";
 
 /// The most fields that one error names: statuses travel in headers, which clients bound.
-const MOST_FIELDS: usize = 12;
+pub(super) const MOST_FIELDS: usize = 12;
 
 /// How long until it is worth asking again for what others give back: a held call, an open key.
 const FOR_A_KEY_TO_END: Duration = Duration::from_secs(1);

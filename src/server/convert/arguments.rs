@@ -19,7 +19,7 @@ use crate::policies::Policies;
 use crate::proto;
 use crate::server::call::{BeginCall, Call, Context, ListCall};
 use crate::server::caller::Caller;
-use crate::server::status::Failure;
+use crate::server::status::{Failure, MOST_FIELDS};
 
 const DEFAULT_PAGE_SIZE: usize = 100;
 const MAX_PAGE_SIZE: usize = 1000;
@@ -114,7 +114,9 @@ impl Wrong {
                 None
             }
         };
-        for (place, _) in sent.headers.iter().enumerate().filter(|(_, header)| header.name.is_empty()) {
+        let nameless = sent.headers.iter().enumerate().filter(|(_, header)| header.name.is_empty());
+        // The first of them show what is wrong; a request may have a million.
+        for (place, _) in nameless.take(MOST_FIELDS) {
             self.note(
                 format!("result.headers[{place}].name"),
                 Reason::InvalidResult,
