@@ -48,8 +48,8 @@ impl ServerProcess {
             assert_ne!(stdout.read_line(&mut line).unwrap(), 0, "semel serve printed no {name}: {printed}");
             printed.push_str(&line);
             if let Some(url) = line.strip_prefix(name) {
-                let url = url.trim().trim_start_matches("http://");
-                return url.split('/').next().unwrap().to_owned();
+                let (_, address) = url.trim().split_once("://").expect("it is a URL");
+                return address.split('/').next().unwrap().to_owned();
             }
         };
         let (grpc, operations) = (address("gRPC"), address("operations"));
@@ -62,11 +62,31 @@ impl ServerProcess {
         server
     }
 
-    /// The most that was ever resident of the process, in bytes.
+    /// The most that was resident of the process since it began, or since [`Self::forget_peak`], in bytes.
     pub(crate) fn peak_resident_bytes(&self) -> u64 {
+        self.status("VmHWM:")
+    }
+
+    /// What is resident of the process, in bytes.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        self.status("VmRSS:")
+    }
+
+    fn status(&self, field: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux tells it");
+        let line = status.lines().find_map(|line| line.strip_prefix(field)).expect("Linux tells it");
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    }
+
+    /// From now on the peak is that of what comes.
+    pub(crate) fn forget_peak(&self) {
+        // proc_pid_clear_refs(5): 5 resets the peak resident set.
+        std::fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5").unwrap();
+    }
+
+    /// How many files and sockets it has open.
+    pub(crate) fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
     }
 
     /// Ends the server as a crash would.
