@@ -21,7 +21,7 @@ use scylla::statement::prepared::PreparedStatement;
 use super::errors::{of_read, read_too_much};
 use super::place::{Partition, Place};
 use super::settings::Ordering;
-use crate::domain::{Endpoint, Fence, IdempotencyKey, Key, Tenant, Timestamp};
+use crate::domain::{Endpoint, Fence, Key, Tenant, Timestamp};
 use crate::storage::StoreError;
 
 /// How much longer than its record a hint lives: one that is not refreshed in time is no loss then.
@@ -174,10 +174,8 @@ impl Hints {
         let from_tenant = tenant.map_or(from.0, Tenant::as_str);
         let rows: Vec<(String, i64, Option<i64>)> =
             rows(session, statement, (from_tenant, from.1, PARTITIONS_AT_A_TIME)).await?;
-        // What is no tenant's name is not ours.
         let noted = rows.into_iter().filter_map(|(tenant, bucket, written)| {
-            let partition = Partition { tenant: Tenant::new(&tenant).ok()?, bucket };
-            Some(Noted { partition, written: written? })
+            Some(Noted { partition: Partition::stored(&tenant, bucket)?, written: written? })
         });
         Ok(noted.collect())
     }
@@ -222,14 +220,10 @@ impl Hints {
             }
             let rows: Vec<(i64, String, String)> = collected(answer)?;
             let full = rows.len() == wanted;
-            found.extend(rows.into_iter().filter_map(|(fence, endpoint, key)| {
-                let key = Key {
-                    tenant: partition.tenant.clone(),
-                    endpoint: Endpoint::new(&endpoint).ok()?,
-                    idempotency_key: IdempotencyKey::new(&key).ok()?,
-                };
-                Some(Place { fence: Fence::new(fence).ok()?, key })
-            }));
+            found.extend(
+                rows.into_iter()
+                    .filter_map(|(fence, endpoint, key)| Place::stored(partition, fence, &endpoint, &key)),
+            );
             if full || downto == first {
                 return Ok((found, !full));
             }

@@ -9,7 +9,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use super::Shared;
 use super::errors::of_read;
 use super::hints::Noted;
-use super::place::{End, Partition, Place, Progress};
+use super::place::{End, Place, Progress};
 use crate::domain::{Fence, Key, Record, Tenant, Timestamp};
 use crate::storage::{Freshness, Page, Scan, StoreError, Versioned};
 
@@ -64,7 +64,7 @@ async fn collect(
     loop {
         let noted = shared.hints.partitions(&shared.session, tenant, from.as_ref()).await?;
         let Some(last) = noted.last() else { return Ok((places, None)) };
-        from = Some(Partition { bucket: last.partition.bucket - 1, ..last.partition.clone() });
+        from = Some(last.partition.before());
         for noted in noted {
             if places.len() == limit || looked_into == PARTITIONS_IN_A_PAGE {
                 return Ok((places, Some(End::Partition(noted.partition))));

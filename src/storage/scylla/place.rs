@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use crate::domain::{Fence, Key, Tenant, Timestamp};
+use crate::domain::{Endpoint, Fence, IdempotencyKey, Key, Tenant, Timestamp};
 use crate::storage::Cursor;
 
 const HOUR_MICROS: i64 = 3_600_000_000;
@@ -16,6 +16,17 @@ pub(super) struct Partition {
 }
 
 impl Partition {
+    /// The partition that a row or a cursor names; `None` for a name or an hour that no hint of ours has.
+    pub(super) fn stored(tenant: &str, bucket: i64) -> Option<Self> {
+        let tenant = Tenant::new(tenant).ok()?;
+        (bucket >= 0).then_some(Self { tenant, bucket })
+    }
+
+    /// The partition of the hour before.
+    pub(super) fn before(&self) -> Self {
+        Self { tenant: self.tenant.clone(), bucket: self.bucket - 1 }
+    }
+
     /// Where the hint of an attempt with this fence stands.
     pub(super) fn of(tenant: &Tenant, fence: Fence) -> Self {
         Self { tenant: tenant.clone(), bucket: fence.get() / HOUR_MICROS }
@@ -41,6 +52,16 @@ pub(super) struct Place {
 }
 
 impl Place {
+    /// The hint that a row of `partition` holds; `None` for one that is not ours.
+    pub(super) fn stored(partition: &Partition, fence: i64, endpoint: &str, key: &str) -> Option<Self> {
+        let key = Key {
+            tenant: partition.tenant.clone(),
+            endpoint: Endpoint::new(endpoint).ok()?,
+            idempotency_key: IdempotencyKey::new(key).ok()?,
+        };
+        Some(Self { fence: Fence::new(fence).ok()?, key })
+    }
+
     pub(super) fn partition(&self) -> Partition {
         Partition::of(&self.key.tenant, self.fence)
     }
@@ -114,10 +135,7 @@ impl Progress {
         let number = i64::from_be_bytes(*number);
         let end = match *kind {
             BELOW_HINT => End::Hint(Place { fence: Fence::new(number).ok()?, key: Key::from_bytes(rest)? }),
-            TOP_OF_PARTITION => {
-                let tenant = Tenant::new(str::from_utf8(rest).ok()?).ok()?;
-                End::Partition(Partition { tenant, bucket: number })
-            }
+            TOP_OF_PARTITION => End::Partition(Partition::stored(str::from_utf8(rest).ok()?, number)?),
             _ => return None,
         };
         Some(Self { began: Timestamp::from_micros(u64::from_be_bytes(*began)), end })
@@ -127,7 +145,6 @@ impl Progress {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Endpoint, IdempotencyKey};
 
     fn place(tenant: &str, fence: i64, endpoint: &str, key: &str) -> Place {
         Place {
@@ -147,6 +164,19 @@ mod tests {
             let (first, last) = partition.fences();
             assert!(first <= fence && fence <= last, "{fence}");
         }
+    }
+
+    #[test]
+    fn an_hour_that_no_fence_has_is_of_no_partition() {
+        for bucket in [i64::MIN, -1] {
+            assert_eq!(Partition::stored("t", bucket), None, "{bucket}");
+            let mut bytes = vec![0; 8];
+            bytes.push(TOP_OF_PARTITION);
+            bytes.extend_from_slice(&bucket.to_be_bytes());
+            bytes.push(b't');
+            assert_eq!(Progress::from_cursor(&Cursor(bytes)), None, "{bucket}");
+        }
+        assert!(Partition::stored("t", 0).is_some_and(|first| first.before() < first));
     }
 
     #[test]
