@@ -50,6 +50,8 @@ use crate::telemetry::Telemetry;
 pub use auth::{
     Auth, Credentials, JWT_ALGORITHMS, Jwt, JwtKeys, JwtSettings, TOKEN_PREFIX, Token, TokenHash, TrustDomain,
 };
+#[cfg(feature = "test-support")]
+pub use convert::test_support;
 pub use caller::{Caller, Identity, Role};
 pub use limits::Limits;
 pub use tls::{ClientCertificates, Tls, TlsPart, TlsPem};

@@ -3,6 +3,8 @@
 mod certificate;
 mod credentials;
 mod jwt;
+#[cfg(feature = "test-support")]
+mod test_support;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};

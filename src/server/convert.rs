@@ -4,6 +4,8 @@ mod answers;
 mod arguments;
 mod batches;
 mod page_token;
+#[cfg(feature = "test-support")]
+pub mod test_support;
 mod time;
 
 pub(super) use answers::{

@@ -35,6 +35,8 @@ pub mod schema;
 mod session;
 mod settings;
 mod statements;
+#[cfg(feature = "test-support")]
+pub mod test_support;
 mod tls;
 
 pub use connect_error::ConnectError;
