@@ -19,7 +19,7 @@ run: ## Builds, and serves on the embedded store in ./data (or DATA_DIR).
 	@exec target/release/semel serve --data-dir '$(DATA_DIR)'
 
 test: ## The small form of everything, a real database included, from a fresh clone; installs what it needs.
-	@tools/prove small core planted soak operate deploy cassandra clients
+	@tools/prove small core planted mutants soak operate deploy cassandra clients
 
 test-cassandra: ## The part of it that needs a database: real Apache Cassandra, one node and three, 3 GiB of memory.
 	@tools/prove small cassandra
