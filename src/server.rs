@@ -50,9 +50,9 @@ use crate::telemetry::Telemetry;
 pub use auth::{
     Auth, Credentials, JWT_ALGORITHMS, Jwt, JwtKeys, JwtSettings, TOKEN_PREFIX, Token, TokenHash, TrustDomain,
 };
+pub use caller::{Caller, Identity, Role};
 #[cfg(feature = "test-support")]
 pub use convert::test_support;
-pub use caller::{Caller, Identity, Role};
 pub use limits::Limits;
 pub use tls::{ClientCertificates, Tls, TlsPart, TlsPem};
 pub(crate) use unpacking::Unpacking;

@@ -154,7 +154,9 @@ impl Attack {
         toll.add("attacks", 1);
         toll.add("lifecycles", served);
         let lines: Vec<String> = toll.0.iter().map(|(name, value)| format!("{name} {value}")).collect();
-        lines.iter().for_each(|line| report(line));
+        for line in &lines {
+            report(line);
+        }
         if let Some(progress) = self.progress() {
             std::fs::write(progress, lines.join("\n")).unwrap();
         }

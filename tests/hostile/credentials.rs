@@ -370,7 +370,7 @@ async fn guesses_by_the_thousand() {
                 let stranger = TokenIssuer::new("one");
                 guessing.spawn(async move {
                     for number in 0..usize::try_from(guesses).unwrap() {
-                        let guess = if (guesser + number as u64) % 2 == 0 {
+                        let guess = if (guesser + number as u64).is_multiple_of(2) {
                             format!("Bearer semel_{}", uuid::Uuid::new_v4())
                         } else {
                             let named = but(claims("shop"), "sub", json!(number.to_string()));

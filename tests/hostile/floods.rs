@@ -146,7 +146,7 @@ const FLOODS: &[Flood] = &[
         ends: Ends::Calmed,
         burst: |burst| {
             let remembered = indexed("x", &[b'y'; 4_000]);
-            let bomb = Bytes::from(vec![0x80 | 62; 8_000]);
+            let bomb = Bytes::from(vec![0x80 | 0x3e; 8_000]);
             each(burst, |stream| [headers(END_HEADERS, stream, BEGIN, &[remembered.clone(), bomb.clone()])])
         },
     },
@@ -156,7 +156,7 @@ const FLOODS: &[Flood] = &[
         ends: Ends::Endured,
         burst: |burst| {
             let remembered = indexed("x", &[b'y'; 4_000]);
-            let bomb = Bytes::from(vec![0x80 | 62; 10]);
+            let bomb = Bytes::from(vec![0x80 | 0x3e; 10]);
             each(burst, |stream| {
                 [headers(END_HEADERS | END_STREAM, stream, BEGIN, &[remembered.clone(), bomb.clone()])]
             })
@@ -230,7 +230,7 @@ async fn floods(name: &str) {
                 match flood.ends {
                     Ends::Calmed => assert_eq!(heard.goodbye, Some(ENHANCE_YOUR_CALM), "{name}: {heard:?}"),
                     Ends::Refused => {
-                        assert!(heard.goodbye.is_some_and(|code| code != 0), "{name}: {heard:?}")
+                        assert!(heard.goodbye.is_some_and(|code| code != 0), "{name}: {heard:?}");
                     }
                     Ends::Endured => assert!(heard.goodbye.is_none_or(|code| code == 0), "{name}: {heard:?}"),
                 }
