@@ -13,6 +13,7 @@ use nix::sys::signal::Signal;
 use program::{Heard, Program, errors, send, text, wait_until};
 use scene::{RUN, Scene, code};
 use support::count;
+use tokio::signal::unix::{SignalKind, signal};
 
 #[test]
 fn a_second_start_gets_the_same_output_and_status_byte_for_byte() {
@@ -123,8 +124,23 @@ fn a_command_that_a_signal_ends_leaves_the_outcome_unknown() {
     assert_eq!(scene.runs(), 1);
 }
 
+/// Handles those that whoever started the tests ignores, as a shell in the background does: what is started from here has the
+/// default again, and is told of them.
+fn ignored_by_nobody(kinds: &[SignalKind]) -> tokio::runtime::Runtime {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let _entered = runtime.enter();
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap();
+    let ignored = u64::from_str_radix(ignored.trim(), 16).unwrap();
+    for kind in kinds.iter().filter(|kind| (ignored >> (kind.as_raw_value() - 1)) & 1 == 1) {
+        drop(signal(*kind).unwrap());
+    }
+    runtime
+}
+
 #[test]
 fn signals_are_passed_on_to_the_command() {
+    let _handled = ignored_by_nobody(&[SignalKind::interrupt(), SignalKind::hangup()]);
     let scene = Scene::new();
     let script = "trap 'echo usr1; exit 0' USR1; echo ready; while :; do sleep 0.01; done";
     let mut process = scene.command("usr1", &[], script).stdout(Stdio::piped()).spawn().unwrap();
