@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"iter"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -116,42 +115,64 @@ func worded(attributes []attribute, key string) string {
 	return ""
 }
 
-// lines gives what it was sent of a kind, as it wrote it down.
-func (c *collector) lines(of string) (iter.Seq[[]byte], error) {
+// A resource, as OTLP writes it in JSON: who sent spans or metrics, and what it sent.
+type resource struct {
+	Resource struct {
+		Attributes []attribute `json:"attributes"`
+	} `json:"resource"`
+	Spans []struct {
+		Spans []span `json:"spans"`
+	} `json:"scopeSpans"`
+	Metrics []struct {
+		Scope struct {
+			Name string `json:"name"`
+		} `json:"scope"`
+		Metrics []struct {
+			Name string `json:"name"`
+			Sum  struct {
+				Points []point `json:"dataPoints"`
+			} `json:"sum"`
+		} `json:"metrics"`
+	} `json:"scopeMetrics"`
+}
+
+func (r resource) service() string { return worded(r.Resource.Attributes, "service.name") }
+
+// resources gives what it was sent of a kind, as it wrote it down.
+func (c *collector) resources(of string) ([]resource, error) {
 	content, err := os.ReadFile(c.file(of))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, errors.New("the collector was sent no " + of)
 	}
-	return bytes.Lines(content), err
-}
-
-// spans gives all that it was sent.
-func (c *collector) spans() ([]span, error) {
-	lines, err := c.lines("traces")
 	if err != nil {
 		return nil, err
 	}
-	var found []span
-	for line := range lines {
+	var found []resource
+	for line := range bytes.Lines(content) {
 		var exported struct {
-			Resources []struct {
-				Resource struct {
-					Attributes []attribute `json:"attributes"`
-				} `json:"resource"`
-				Scopes []struct {
-					Spans []span `json:"spans"`
-				} `json:"scopeSpans"`
-			} `json:"resourceSpans"`
+			Spans   []resource `json:"resourceSpans"`
+			Metrics []resource `json:"resourceMetrics"`
 		}
 		if err := json.Unmarshal(line, &exported); err != nil {
 			return nil, fmt.Errorf("the collector's file: %w", err)
 		}
-		for _, resource := range exported.Resources {
-			for _, scope := range resource.Scopes {
-				for _, each := range scope.Spans {
-					each.service = worded(resource.Resource.Attributes, "service.name")
-					found = append(found, each)
-				}
+		found = append(append(found, exported.Spans...), exported.Metrics...)
+	}
+	return found, nil
+}
+
+// spans gives all that it was sent.
+func (c *collector) spans() ([]span, error) {
+	resources, err := c.resources("traces")
+	if err != nil {
+		return nil, err
+	}
+	var found []span
+	for _, resource := range resources {
+		for _, scope := range resource.Spans {
+			for _, each := range scope.Spans {
+				each.service = resource.service()
+				found = append(found, each)
 			}
 		}
 	}

@@ -1,33 +1,19 @@
 package main
 
-import (
-	"fmt"
-	"strings"
-)
+import "fmt"
 
 const handoffEndpoint = "handoffs/Run"
 
 // runHandoffs has the work of each language hand its attempt off, the next language complete it, and the one after that be told.
 func runHandoffs(named []string) error {
-	if len(named) < 2 {
-		return fmt.Errorf("handoffs between languages take two runners at least")
-	}
 	server, err := startServer(nil, nil)
 	if err != nil {
 		return err
 	}
 	defer server.remove()
-	var runners []*runner
-	for _, each := range named {
-		language, command, _ := strings.Cut(each, "=")
-		runner, err := startRunner(language, strings.Fields(command))
-		if err != nil {
-			return err
-		}
-		runners = append(runners, runner)
-		if err := runner.tell(map[string]any{"do": "open", "client": "a", "address": "http://" + server.address, "options": map[string]any{}}); err != nil {
-			return err
-		}
+	runners, err := startRunners(named, server, nothingMore)
+	if err != nil {
+		return err
 	}
 	at := func(place int) *runner { return runners[place%len(runners)] }
 	for place := range runners {
@@ -79,9 +65,7 @@ func handedOn(from, to, told *runner) error {
 
 // came waits for a call's result, which has to be good, and to have these members.
 func (r *runner) came(call string, members map[string]any) error {
-	event, _, err := r.wait(0, "result of "+call, func(event map[string]any) bool {
-		return event["event"] == "result" && event["call"] == call
-	})
+	event, err := r.result(call)
 	if err != nil {
 		return err
 	}

@@ -124,9 +124,7 @@ func runWarned(language string, command []string, server *server, collector *col
 		}); err != nil {
 			return err
 		}
-		if _, _, err := runner.wait(0, "result of "+each.metric, func(event map[string]any) bool {
-			return event["event"] == "result" && event["call"] == each.metric
-		}); err != nil {
+		if _, err := runner.result(each.metric); err != nil {
 			return err
 		}
 	}
@@ -190,43 +188,20 @@ func (p point) value() float64 {
 
 // points gives the points of all sums that it was sent.
 func (c *collector) points() ([]point, error) {
-	lines, err := c.lines("metrics")
+	resources, err := c.resources("metrics")
 	if err != nil {
 		return nil, err
 	}
 	var found []point
-	for line := range lines {
-		var exported struct {
-			Resources []struct {
-				Resource struct {
-					Attributes []attribute `json:"attributes"`
-				} `json:"resource"`
-				Scopes []struct {
-					Scope struct {
-						Name string `json:"name"`
-					} `json:"scope"`
-					Metrics []struct {
-						Name string `json:"name"`
-						Sum  struct {
-							Points []point `json:"dataPoints"`
-						} `json:"sum"`
-					} `json:"metrics"`
-				} `json:"scopeMetrics"`
-			} `json:"resourceMetrics"`
-		}
-		if err := json.Unmarshal(line, &exported); err != nil {
-			return nil, fmt.Errorf("the collector's file: %w", err)
-		}
-		for _, resource := range exported.Resources {
-			for _, scope := range resource.Scopes {
-				if scope.Scope.Name != "semel.client" {
-					continue
-				}
-				for _, metric := range scope.Metrics {
-					for _, each := range metric.Sum.Points {
-						each.service, each.metric = worded(resource.Resource.Attributes, "service.name"), metric.Name
-						found = append(found, each)
-					}
+	for _, resource := range resources {
+		for _, scope := range resource.Metrics {
+			if scope.Scope.Name != "semel.client" {
+				continue
+			}
+			for _, metric := range scope.Metrics {
+				for _, each := range metric.Sum.Points {
+					each.service, each.metric = resource.service(), metric.Name
+					found = append(found, each)
 				}
 			}
 		}

@@ -61,20 +61,9 @@ func runRace(keys int, named []string) error {
 		return err
 	}
 	defer func() { _ = tally.listener.Close() }()
-	var runners []*runner
-	for _, each := range named {
-		language, command, _ := strings.Cut(each, "=")
-		runner, err := startRunner(language, strings.Fields(command))
-		if err != nil {
-			return err
-		}
-		runners = append(runners, runner)
-		if err := runner.tell(map[string]any{"do": "open", "client": "a", "address": "http://" + server.address, "options": map[string]any{}}); err != nil {
-			return err
-		}
-	}
-	if len(runners) < 2 {
-		return fmt.Errorf("a race takes two runners at least")
+	runners, err := startRunners(named, server, nothingMore)
+	if err != nil {
+		return err
 	}
 	wins := map[string]int{}
 	for from := 0; from < keys; from += racedAtATime {
@@ -119,9 +108,7 @@ func raceFor(runners []*runner, tally *tally, from, to int, wins map[string]int)
 		var owners []string
 		values := map[any]bool{}
 		for _, runner := range runners {
-			event, _, err := runner.wait(0, "result of "+key, func(event map[string]any) bool {
-				return event["event"] == "result" && event["call"] == key
-			})
+			event, err := runner.result(key)
 			if err != nil {
 				return err
 			}

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -72,6 +73,30 @@ func startRunner(language string, command []string, variables ...string) (*runne
 	return made, nil
 }
 
+// startRunners starts one of each named language, `NAME=COMMAND`, with the variables that it is to have. Each has opened the client
+// "a" of the server.
+func startRunners(named []string, server *server, variables func(language string) []string) ([]*runner, error) {
+	var runners []*runner
+	for _, each := range named {
+		language, command, _ := strings.Cut(each, "=")
+		runner, err := startRunner(language, strings.Fields(command), variables(language)...)
+		if err != nil {
+			return nil, err
+		}
+		runners = append(runners, runner)
+		if err := runner.tell(map[string]any{"do": "open", "client": "a", "address": "http://" + server.address, "options": map[string]any{}}); err != nil {
+			return nil, err
+		}
+	}
+	if len(runners) < 2 {
+		return nil, errors.New("what is tried between languages takes two runners at least")
+	}
+	return runners, nil
+}
+
+// nothingMore is for runners that need no variables.
+func nothingMore(string) []string { return nil }
+
 func (r *runner) read(output io.Reader) {
 	lines := bufio.NewReaderSize(output, 1<<20)
 	for {
@@ -129,6 +154,14 @@ func (r *runner) wait(from int, what string, wanted func(map[string]any) bool) (
 			return nil, 0, fmt.Errorf("no %s within %s", what, patience)
 		}
 	}
+}
+
+// result gives the event that is a call's result.
+func (r *runner) result(call string) (map[string]any, error) {
+	event, _, err := r.wait(0, "result of "+call, func(event map[string]any) bool {
+		return event["event"] == "result" && event["call"] == call
+	})
+	return event, err
 }
 
 // all gives the events so far that are wanted.

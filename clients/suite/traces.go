@@ -18,9 +18,6 @@ const (
 // runTraces has each language run a key once, and the next one be told of it, and looks at what a real collector got: the server's
 // spans are children of the client's, and the duplicate's links lead to the original, in another language.
 func runTraces(program string, named []string) error {
-	if len(named) < 2 {
-		return fmt.Errorf("traces between languages take two runners at least")
-	}
 	collector, err := startCollector(program)
 	if err != nil {
 		return err
@@ -35,17 +32,9 @@ func runTraces(program string, named []string) error {
 		return err
 	}
 	defer server.remove()
-	var runners []*runner
-	for _, each := range named {
-		language, command, _ := strings.Cut(each, "=")
-		runner, err := startRunner(language, strings.Fields(command), exporting(language)...)
-		if err != nil {
-			return err
-		}
-		runners = append(runners, runner)
-		if err := runner.tell(map[string]any{"do": "open", "client": "a", "address": "http://" + server.address, "options": map[string]any{}}); err != nil {
-			return err
-		}
+	runners, err := startRunners(named, server, exporting)
+	if err != nil {
+		return err
 	}
 	for place, original := range runners {
 		duplicate := runners[(place+1)%len(runners)]
@@ -95,9 +84,7 @@ func tracedCall(runner *runner, key string, replayed bool) error {
 	}); err != nil {
 		return err
 	}
-	event, _, err := runner.wait(0, "result of "+key, func(event map[string]any) bool {
-		return event["event"] == "result" && event["call"] == key
-	})
+	event, err := runner.result(key)
 	if err != nil {
 		return err
 	}
