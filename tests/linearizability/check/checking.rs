@@ -1,0 +1,175 @@
+//! Whether a key's calls could have happened one at a time, each between its sending and its answer.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::rc::Rc;
+use std::time::Duration;
+
+use semel::domain::Policy;
+use stateright::semantics::{ConsistencyTester as _, LinearizabilityTester};
+
+use super::calls::{Answer, Call, number};
+use super::history::{Noted, World};
+use super::specification::{Asked, Moments, Object};
+
+/// How many steps may be tried for a key.
+const STEPS: u64 = 40_000;
+
+/// Each call is a thread of its own to the checker, which tries them in this order: so a good guess of when each
+/// happened finds the order at once. It decides nothing else.
+type Guess = (u64, usize);
+
+/// Whether one history of a key is linearizable; else what it was, and how far it was.
+pub(crate) fn check(name: &str, calls: &[Noted], world: &World) -> Result<(), String> {
+    let mut events: Vec<(u64, usize, bool)> = Vec::new();
+    for (place, noted) in calls.iter().enumerate() {
+        events.push((noted.sent, place, true));
+        events.extend(noted.heard.as_ref().map(|heard| (heard.place, place, false)));
+    }
+    events.sort_unstable();
+    match linearizable(calls, &events, world) {
+        Verdict::Yes => return Ok(()),
+        Verdict::NotJudged => return Err(told(name, calls, &events, None)),
+        Verdict::No => {}
+    }
+    // Whatever begins a linearizable history is linearizable.
+    let (mut yes, mut no) = (0, events.len());
+    while no - yes > 1 {
+        let middle = yes.midpoint(no);
+        if matches!(linearizable(calls, &events[..middle], world), Verdict::Yes) {
+            yes = middle;
+        } else {
+            no = middle;
+        }
+    }
+    Err(told(name, calls, &events, Some(yes)))
+}
+
+enum Verdict {
+    Yes,
+    No,
+    NotJudged,
+}
+
+fn linearizable(calls: &[Noted], events: &[(u64, usize, bool)], world: &World) -> Verdict {
+    let allowance = allowance(world);
+    let mut moments = Moments::default();
+    let heard = events.iter().filter(|(_, _, is_call)| !is_call);
+    heard.filter_map(|(_, of, _)| calls[*of].heard.as_ref()).for_each(|heard| moments.learn(&heard.answer));
+    let end = calls.iter().filter_map(|noted| noted.heard.as_ref()).map(|heard| heard.at).max().unwrap_or(0);
+    let guesses = guesses(calls, allowance);
+    let object = Object::new(moments, STEPS, world.caches);
+    let steps_left = object.steps_left.clone();
+    let mut tester = LinearizabilityTester::<Guess, Object>::new(object);
+    for (_, of, is_call) in events {
+        let (noted, guess) = (&calls[*of], (guesses[*of], *of));
+        let done = if *is_call {
+            let until = noted.heard.as_ref().map_or(end, |heard| heard.at);
+            let clock = world.clock(noted.server, noted.sent_at, until);
+            let policies = world.policies.during(noted.sent_at, until).cloned().collect();
+            let asked = Asked { call: noted.call.clone(), clock, policies };
+            tester.on_invoke(guess, Rc::new(asked)).map(drop)
+        } else {
+            tester.on_return(guess, noted.heard.as_ref().map(|heard| heard.answer.clone())).map(drop)
+        };
+        done.expect("each call is sent once and answered once");
+    }
+    match (tester.is_consistent(), steps_left.get()) {
+        (true, _) => Verdict::Yes,
+        (false, 0) => Verdict::NotJudged,
+        (false, _) => Verdict::No,
+    }
+}
+
+fn allowance(world: &World) -> Duration {
+    let policy = world.policies.during(0, u64::MAX).next();
+    policy.map_or_else(|| Policy::default().clock_skew_allowance, |policy| policy.clock_skew_allowance)
+}
+
+/// About when each call happened; the end of time for one that nobody was told of.
+fn guesses(calls: &[Noted], allowance: Duration) -> Vec<u64> {
+    // What was told of first when: attempts, results, ends of leases, points.
+    let mut attempts: BTreeMap<u64, u64> = BTreeMap::new();
+    let mut results: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut leases: BTreeMap<u64, u64> = BTreeMap::new();
+    let mut saved: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut guesses = Vec::new();
+    for noted in calls {
+        let Some(heard) = &noted.heard else {
+            guesses.push(u64::MAX);
+            continue;
+        };
+        let middle = noted.sent_at.midpoint(heard.at);
+        let mut guess = heard.answer.clock(allowance).unwrap_or(middle);
+        let mut told = |by: u64, at: u64| {
+            attempts.entry(by).and_modify(|first| *first = at.min(*first)).or_insert(at);
+        };
+        match &heard.answer {
+            Answer::Replayed { by, payload, completed_at, .. } => {
+                guess = guess.max(*completed_at);
+                told(*by, *completed_at - 1);
+                results.insert(payload, *completed_at);
+            }
+            Answer::InProgress { by, lease_end, .. } => {
+                told(*by, guess - 1);
+                leases.extend(lease_end.map(|end| (end, guess - 1)));
+            }
+            Answer::Unresolved { by, .. } => told(*by, guess - 1),
+            Answer::Record(shown) => {
+                told(shown.by, guess - 1);
+                if let Some(payload) = &shown.payload {
+                    results.insert(payload, shown.changed_at);
+                }
+                leases.extend(shown.lease_end.map(|end| (end, guess - 1)));
+            }
+            _ => {}
+        }
+        if let Answer::Started { points, .. } | Answer::Record(super::calls::Shown { points, .. }) =
+            &heard.answer
+        {
+            for (point, _) in points {
+                let first = saved.entry(point).or_insert(guess - 1);
+                *first = (*first).min(guess - 1);
+            }
+        }
+        guesses.push(guess);
+    }
+    for (guess, noted) in guesses.iter_mut().zip(calls).filter(|(_, noted)| noted.heard.is_none()) {
+        let seen = match &noted.call {
+            Call::Begin(begin) => attempts.get(&number(begin.attempt_id)),
+            Call::Complete(complete) => {
+                std::str::from_utf8(&complete.result.payload).ok().and_then(|payload| results.get(payload))
+            }
+            Call::Save(save) => saved.get(save.name.as_str()),
+            _ => None,
+        };
+        *guess = seen.map_or(u64::MAX, |seen| (*seen).max(noted.sent_at));
+    }
+    guesses
+}
+
+/// A history for people: its calls and answers in order, with a mark after the longest part of it that is possible.
+fn told(name: &str, calls: &[Noted], events: &[(u64, usize, bool)], possible: Option<usize>) -> String {
+    let start = calls.iter().map(|noted| noted.sent_at).min().unwrap_or(0);
+    let verdict = match possible {
+        Some(_) => "is not linearizable",
+        None => "could not be judged: too many ways to put it in order",
+    };
+    let mut text =
+        format!("the history of key {name} {verdict}. Times are in milliseconds from {start} us:\n");
+    for (n, (_, of, is_call)) in events.iter().enumerate() {
+        if possible == Some(n) {
+            text.push_str("---- up to here it is possible, and with the next line it is not ----\n");
+        }
+        let noted = &calls[*of];
+        let (at, what) = match &noted.heard {
+            Some(heard) if !is_call => (heard.at, format!("  {:?}", heard.answer)),
+            Some(_) => (noted.sent_at, noted.call.to_string()),
+            None => (noted.sent_at, format!("{}  (no answer)", noted.call)),
+        };
+        let millis = Duration::from_micros(at.saturating_sub(start)).as_secs_f64() * 1000.0;
+        let (caller, server) = (noted.caller, noted.server);
+        writeln!(text, "{millis:9.3} #{of:<3} caller {caller} server {server}: {what}").expect("a text");
+    }
+    text
+}

@@ -1,0 +1,238 @@
+//! The sequential object that a key is held to: the state machine itself, beside rules of our own.
+//!
+//! A server decides at a moment of its own clock that nobody is told exactly, and by one of the policies that were in
+//! force meanwhile. So the object is in a set of states: all that its calls may have led to, one at a time. A call is
+//! possible if some state, moment and policy give its answer; the states that do are what is left.
+
+use std::cell::Cell;
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use semel::domain::{Fence, Kept, Phase, Policy, Record, Timestamp};
+use stateright::semantics::SequentialSpec;
+
+use super::calls::{Answer, Call};
+use super::rules::Rules;
+
+/// More states than this are not told apart by anything that was heard: such a history is not judged.
+const MOST_STATES: usize = 512;
+/// How long another server may replay what was forgotten (`replay_cache_max_age`), and how much later it may decide.
+const CACHED: u64 = 30_000_000 + 5_000_000;
+
+/// A call as the specification sees it.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(crate) call: Call,
+    /// What the server's clock may have shown while the call was there.
+    pub(crate) clock: (u64, u64),
+    pub(crate) policies: Vec<Arc<Policy>>,
+}
+
+/// Moments that answers told of, at which a call whose own answer tells none may have been decided.
+#[derive(Debug, Default)]
+pub(crate) struct Moments {
+    pub(crate) lease_ends: BTreeSet<u64>,
+    pub(crate) fences: BTreeSet<u64>,
+    pub(crate) changes: BTreeSet<u64>,
+}
+
+/// A key.
+#[derive(Clone, Debug)]
+pub(crate) struct Object {
+    states: Vec<State>,
+    moments: Rc<Moments>,
+    /// How many steps may be tried until it is not judged.
+    pub(crate) steps_left: Rc<Cell<u64>>,
+    caches: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+struct State {
+    record: Option<Record>,
+    rules: Rules,
+    /// Replays of results that were forgotten, and when.
+    forgotten: Vec<(Answer, u64)>,
+}
+
+impl Object {
+    pub(crate) fn new(moments: Moments, steps: u64, caches: bool) -> Self {
+        let steps_left = Rc::new(Cell::new(steps));
+        Self { states: vec![State::default()], moments: Rc::new(moments), steps_left, caches }
+    }
+
+    /// Every state that `asked` may lead to, with `answer` where there was one.
+    fn step(&mut self, asked: &Asked, answer: Option<&Answer>) -> bool {
+        let left = self.steps_left.get();
+        if left == 0 {
+            return false;
+        }
+        self.steps_left.set(left - 1);
+        let mut next: Vec<State> = Vec::new();
+        for state in &self.states {
+            for policy in &asked.policies {
+                for now in self.clocks(state, asked, policy, answer) {
+                    let Some(after) = self.after(state, asked, policy, now, answer) else { continue };
+                    if !next.contains(&after) {
+                        next.push(after);
+                    }
+                }
+            }
+        }
+        if next.len() > MOST_STATES {
+            self.steps_left.set(0);
+            return false;
+        }
+        self.states = next;
+        !self.states.is_empty()
+    }
+
+    fn after(
+        &self,
+        state: &State,
+        asked: &Asked,
+        policy: &Policy,
+        now: Timestamp,
+        heard: Option<&Answer>,
+    ) -> Option<State> {
+        let is_cached = |(replay, until): &(Answer, u64)| Some(replay) == heard && now.as_micros() < *until;
+        if matches!(asked.call, Call::Begin(_)) && state.forgotten.iter().any(is_cached) {
+            return Some(state.clone());
+        }
+        let (answer, record) = asked.call.decide(state.record.as_ref(), policy, now);
+        if heard.is_some_and(|heard| *heard != answer) {
+            return None;
+        }
+        let mut after = state.clone();
+        if !after.rules.allow(&asked.call, &answer, policy, now) {
+            return None;
+        }
+        if self.caches && answer == Answer::Forgotten {
+            after.forgotten.extend(replay(state.record.as_ref()).map(|it| (it, now.as_micros() + CACHED)));
+        }
+        after.record = record.or(after.record);
+        Some(after)
+    }
+
+    /// The moments that stand for all at which the call may have been decided: between two of them nothing would be
+    /// decided otherwise, and nobody was told of what would be stored otherwise.
+    fn clocks(
+        &self,
+        state: &State,
+        asked: &Asked,
+        policy: &Policy,
+        heard: Option<&Answer>,
+    ) -> Vec<Timestamp> {
+        let (from, until) = asked.clock;
+        let within = |at: &u64| (from..=until).contains(at);
+        if let Some(at) = heard.and_then(|heard| heard.clock(policy.clock_skew_allowance)) {
+            return Some(at).filter(within).map(Timestamp::from_micros).into_iter().collect();
+        }
+        let mut clocks = BTreeSet::from([from]);
+        if heard.is_some() {
+            clocks.insert(until);
+        }
+        if let Some(Record::Kept(kept)) = &state.record {
+            clocks.extend(thresholds(kept, policy));
+        }
+        let moments = &self.moments;
+        match &asked.call {
+            Call::Begin(begin) => {
+                let lease =
+                    micros(begin.lease.map_or(policy.lease, |lease| lease.get().min(policy.max_lease)));
+                clocks.extend(moments.lease_ends.iter().map(|end| end - lease));
+                clocks.extend(&moments.fences);
+            }
+            Call::Renew(renew) => {
+                let lease = renew.lease.map_or(policy.lease, |lease| lease.get().min(policy.max_lease));
+                clocks.extend(moments.lease_ends.iter().map(|end| end - micros(lease)));
+            }
+            Call::Complete(_) | Call::Abort(_) | Call::Save(_) | Call::Resolve(_) => {
+                clocks.extend(&moments.changes);
+            }
+            Call::Lookup | Call::Forget(_) => {}
+        }
+        clocks.into_iter().filter(within).map(Timestamp::from_micros).collect()
+    }
+}
+
+/// From when on time alone makes another decision.
+fn thresholds(kept: &Kept, policy: &Policy) -> Vec<u64> {
+    let mut moments = vec![kept.expires_at];
+    if let Phase::InProgress { lease_end, .. } = kept.phase {
+        moments.push(lease_end);
+        moments.push(lease_end.plus(policy.clock_skew_allowance).plus(Duration::from_micros(1)));
+    }
+    moments.extend(kept.pause_until());
+    moments.into_iter().map(Timestamp::as_micros).collect()
+}
+
+fn replay(record: Option<&Record>) -> Option<Answer> {
+    let Some(Record::Kept(kept)) = record else { return None };
+    let Phase::Completed { result, .. } = &kept.phase else { return None };
+    Some(Answer::Replayed {
+        by: kept.traceparent.map_or(0, semel::domain::Traceparent::span),
+        fence: kept.fence.get(),
+        attempt: kept.attempt,
+        payload: String::from_utf8_lossy(&result.payload).into_owned(),
+        completed_at: kept.changed_at.as_micros(),
+        expires_at: kept.expires_at.as_micros(),
+    })
+}
+
+fn micros(length: Duration) -> u64 {
+    u64::try_from(length.as_micros()).expect("it is short")
+}
+
+impl Moments {
+    /// Learns from an answer.
+    pub(crate) fn learn(&mut self, answer: &Answer) {
+        let mut fence = |fence: i64| {
+            let moment = Fence::new(fence).map_or(0, |fence| fence.moment().as_micros());
+            self.fences.insert(moment);
+        };
+        match answer {
+            Answer::Replayed { fence: of, completed_at, .. } => {
+                fence(*of);
+                self.changes.insert(*completed_at);
+            }
+            Answer::InProgress { lease_end: Some(end), .. } => drop(self.lease_ends.insert(*end)),
+            // The end of a lease, or an Abort.
+            Answer::Unresolved { since, .. } => {
+                self.lease_ends.insert(*since);
+                self.changes.insert(*since);
+            }
+            Answer::Started { lease_end, fence: of, .. } => {
+                fence(*of);
+                self.lease_ends.insert(*lease_end);
+            }
+            Answer::Completed { at, .. } => drop(self.changes.insert(*at)),
+            Answer::Renewed { lease_end, .. } => drop(self.lease_ends.insert(*lease_end)),
+            Answer::Record(shown) => {
+                fence(shown.fence);
+                self.changes.insert(shown.changed_at);
+                self.lease_ends.extend(shown.lease_end);
+            }
+            _ => {}
+        }
+    }
+}
+
+impl SequentialSpec for Object {
+    type Op = Rc<Asked>;
+    type Ret = Option<Answer>;
+
+    /// The call of which nothing was heard, which happened.
+    fn invoke(&mut self, asked: &Self::Op) -> Self::Ret {
+        // Where it cannot, nothing after it can.
+        if !self.step(asked, None) {
+            self.states.clear();
+        }
+        None
+    }
+
+    fn is_valid_step(&mut self, asked: &Self::Op, answer: &Self::Ret) -> bool {
+        self.step(asked, answer.as_ref())
+    }
+}

@@ -1,0 +1,124 @@
+//! Histories of real servers on the embedded store, under nemeses: every key's calls could have happened one at a time,
+//! each between its sending and its answer. docs/adr/0021 says how that is decided.
+
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the verdict")]
+
+mod check;
+mod in_process;
+mod nemeses;
+mod processes;
+#[path = "../support/program.rs"]
+mod program;
+mod progress;
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use check::callers::{Caller, Manners, Scene};
+use check::checking;
+use check::history::World;
+use check::met::Met;
+use progress::Progress;
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+use tokio::runtime::Runtime;
+use tokio::task::JoinSet;
+
+/// Histories that run at once: most of the time of each is waiting.
+const AT_ONCE: usize = 4;
+const CALLERS: u32 = 6;
+
+fn manners() -> Manners {
+    Manners {
+        keys: (0..6).map(|n| format!("k{n}")).collect(),
+        calls: 45,
+        open: 8,
+        lease: 60,
+        retention: 250,
+        patience: 3_000,
+        impatience: 15,
+        pause: 20,
+    }
+}
+
+/// Starts the callers of a history.
+fn callers(runtime: &Runtime, scene: &Arc<Scene>, seed: u64) -> JoinSet<()> {
+    let mut callers = JoinSet::new();
+    for number in 0..CALLERS {
+        let caller = {
+            let _runtime = runtime.enter();
+            Caller::new(scene, seed, number)
+        };
+        callers.spawn_on(caller.run(), runtime.handle());
+    }
+    callers
+}
+
+/// Ends a history, and judges each of its keys.
+fn judge(runtime: &Runtime, seed: u64, (callers, scene): (JoinSet<()>, &Scene), world: &World) -> Met {
+    scene.over.store(true, Ordering::Relaxed);
+    runtime.block_on(callers.join_all());
+    let mut met = Met::default();
+    for (key, calls) in scene.recorder.take() {
+        met.learn(&calls);
+        if let Err(problem) = checking::check(&key, &calls, world) {
+            panic!(
+                "seed {seed}: {problem}\nAgain: SEMEL_LINEARIZABLE_FIRST_SEED={seed} SEMEL_LINEARIZABLE=1"
+            );
+        }
+    }
+    met
+}
+
+/// The history of a seed: every third is of servers in this process, whose clocks jump.
+fn history(runtime: &Runtime, seed: u64) -> Met {
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut met = if seed.is_multiple_of(3) {
+        in_process::history(runtime, seed, &mut random)
+    } else {
+        processes::history(runtime, seed, &mut random)
+    };
+    met.add("histories", 1);
+    met
+}
+
+#[test]
+fn every_history_is_linearizable() {
+    let first = support::size("SEMEL_LINEARIZABLE_FIRST_SEED", 0);
+    let last = first + support::size("SEMEL_LINEARIZABLE", 50);
+    let runtime = Runtime::new().unwrap();
+    let progress = Progress::of_environment();
+    let next = AtomicU64::new(first);
+    let met = Mutex::new(Met::default());
+    std::thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= last {
+                        return;
+                    }
+                    let of_seed = progress.done(seed).unwrap_or_else(|| {
+                        let met = history(&runtime, seed);
+                        progress.note(seed, &met);
+                        met
+                    });
+                    met.lock().unwrap_or_else(PoisonError::into_inner).join(&of_seed);
+                }
+            });
+        }
+    });
+    let met = met.into_inner().unwrap();
+    println!("seeds {first} to {}", last - 1);
+    for name in Met::NAMES.into_iter().chain(nemeses::NAMES) {
+        support::count(&format!("linearizable_{name}"), met.0.get(name).copied().unwrap_or(0));
+    }
+}
+
+#[test]
+fn impossible_histories_are_refused() {
+    support::count("linearizable_impossible", check::impossible::refused_histories());
+}
