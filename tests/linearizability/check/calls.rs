@@ -11,9 +11,6 @@ use semel::domain::{
 use semel::proto;
 use semel::proto::begin_response::Decision;
 
-/// Above this a running attempt's `retry_after` is cut, and does not tell the server's clock.
-const ASK_AGAIN_WITHIN: u64 = 1_000_000;
-
 /// What a caller asks of one key.
 #[derive(Clone, Debug)]
 pub(crate) enum Call {
@@ -45,12 +42,12 @@ pub(crate) enum Answer {
         completed_at: u64,
         expires_at: u64,
     },
-    /// Without a lease's end in a pause, whose length is left out: no call tells when it began.
+    /// Without a lease's end in a pause. `retry_after` is left out: it counts from when a held call was answered, which
+    /// may be long after it was decided.
     InProgress {
         by: u64,
         attempt: u32,
         lease_end: Option<u64>,
-        retry_after: Option<u64>,
     },
     Unresolved {
         by: u64,
@@ -155,7 +152,6 @@ impl From<proto::BeginResponse> for Answer {
                 by: attempt_of(&told.original_traceparent),
                 attempt: told.attempt,
                 lease_end: told.lease_expires_at.map(|end| moment(Some(end))),
-                retry_after: (!told.backing_off).then(|| length(told.retry_after)),
             },
             Decision::Unresolved(told) => Self::Unresolved {
                 by: attempt_of(&told.original_traceparent),
@@ -285,7 +281,6 @@ fn begun(answer: BeginAnswer) -> Answer {
             by: trace(told.traceparent),
             attempt: told.attempt,
             lease_end: told.lease_end.map(Timestamp::as_micros),
-            retry_after: told.lease_end.map(|_| micros(told.retry_after)),
         },
         BeginAnswer::Unresolved(told) => Answer::Unresolved {
             by: trace(told.traceparent),
@@ -340,17 +335,12 @@ impl Call {
 
 impl Answer {
     /// The server's clock when it decided, where the answer tells it.
-    pub(crate) fn clock(&self, allowance: Duration) -> Option<u64> {
+    pub(crate) fn clock(&self) -> Option<u64> {
         match self {
             Self::Started { lease, lease_end, .. } | Self::Renewed { lease, lease_end } => {
                 Some(lease_end - lease)
             }
             Self::Completed { at, repeated: false, .. } => Some(*at),
-            Self::InProgress { lease_end: Some(end), retry_after: Some(after), .. }
-                if (1..ASK_AGAIN_WITHIN).contains(after) =>
-            {
-                Some(end + micros(allowance) + 1 - after)
-            }
             _ => None,
         }
     }

@@ -5,7 +5,6 @@ use std::fmt::Write as _;
 use std::rc::Rc;
 use std::time::Duration;
 
-use semel::domain::Policy;
 use stateright::semantics::{ConsistencyTester as _, LinearizabilityTester};
 
 use super::calls::{Answer, Call, number};
@@ -52,12 +51,11 @@ enum Verdict {
 }
 
 fn linearizable(calls: &[Noted], events: &[(u64, usize, bool)], world: &World) -> Verdict {
-    let allowance = allowance(world);
     let mut moments = Moments::default();
     let heard = events.iter().filter(|(_, _, is_call)| !is_call);
     heard.filter_map(|(_, of, _)| calls[*of].heard.as_ref()).for_each(|heard| moments.learn(&heard.answer));
     let end = calls.iter().filter_map(|noted| noted.heard.as_ref()).map(|heard| heard.at).max().unwrap_or(0);
-    let guesses = guesses(calls, allowance);
+    let guesses = guesses(calls);
     let object = Object::new(moments, STEPS, world.caches);
     let steps_left = object.steps_left.clone();
     let mut tester = LinearizabilityTester::<Guess, Object>::new(object);
@@ -81,13 +79,8 @@ fn linearizable(calls: &[Noted], events: &[(u64, usize, bool)], world: &World) -
     }
 }
 
-fn allowance(world: &World) -> Duration {
-    let policy = world.policies.during(0, u64::MAX).next();
-    policy.map_or_else(|| Policy::default().clock_skew_allowance, |policy| policy.clock_skew_allowance)
-}
-
 /// About when each call happened; the end of time for one that nobody was told of.
-fn guesses(calls: &[Noted], allowance: Duration) -> Vec<u64> {
+fn guesses(calls: &[Noted]) -> Vec<u64> {
     // What was told of first when: attempts, results, ends of leases, points.
     let mut attempts: BTreeMap<u64, u64> = BTreeMap::new();
     let mut results: BTreeMap<&str, u64> = BTreeMap::new();
@@ -100,7 +93,7 @@ fn guesses(calls: &[Noted], allowance: Duration) -> Vec<u64> {
             continue;
         };
         let middle = noted.sent_at.midpoint(heard.at);
-        let mut guess = heard.answer.clock(allowance).unwrap_or(middle);
+        let mut guess = heard.answer.clock().unwrap_or(middle);
         let mut told = |by: u64, at: u64| {
             attempts.entry(by).and_modify(|first| *first = at.min(*first)).or_insert(at);
         };

@@ -126,7 +126,7 @@ impl Object {
     ) -> Vec<Timestamp> {
         let (from, until) = asked.clock;
         let within = |at: &u64| (from..=until).contains(at);
-        if let Some(at) = heard.and_then(|heard| heard.clock(policy.clock_skew_allowance)) {
+        if let Some(at) = heard.and_then(Answer::clock) {
             return Some(at).filter(within).map(Timestamp::from_micros).into_iter().collect();
         }
         let mut clocks = BTreeSet::from([from]);
