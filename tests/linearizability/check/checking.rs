@@ -8,11 +8,11 @@ use std::time::Duration;
 use stateright::semantics::{ConsistencyTester as _, LinearizabilityTester};
 
 use super::calls::{Answer, Call, number};
-use super::history::{Noted, World};
-use super::specification::{Asked, Moments, Object};
+use super::history::{Heard, Noted, World};
+use super::specification::{Asked, Calls, Moments, Object, Search};
 
 /// How many steps may be tried for a key.
-const STEPS: u64 = 40_000;
+const STEPS: u64 = 400_000;
 
 /// Each call is a thread of its own to the checker, which tries them in this order: so a good guess of when each
 /// happened finds the order at once. It decides nothing else.
@@ -50,32 +50,43 @@ enum Verdict {
     NotJudged,
 }
 
+/// Whether the beginning of a history is linearizable that these events are.
 fn linearizable(calls: &[Noted], events: &[(u64, usize, bool)], world: &World) -> Verdict {
+    assert!(calls.len() <= Calls::BITS as usize, "{} calls of one key", calls.len());
+    let answers: BTreeMap<usize, &Heard> = events
+        .iter()
+        .filter(|(_, _, is_call)| !is_call)
+        .filter_map(|(_, of, _)| Some((*of, calls[*of].heard.as_ref()?)))
+        .collect();
     let mut moments = Moments::default();
-    let heard = events.iter().filter(|(_, _, is_call)| !is_call);
-    heard.filter_map(|(_, of, _)| calls[*of].heard.as_ref()).for_each(|heard| moments.learn(&heard.answer));
-    let end = calls.iter().filter_map(|noted| noted.heard.as_ref()).map(|heard| heard.at).max().unwrap_or(0);
+    answers.values().for_each(|heard| moments.learn(&heard.answer));
+    let answered = answers.keys().fold(0, |answered, of| answered | (1 << of));
+    let search = Search::new(moments, world.caches, answered, STEPS);
+    let end = answers.values().map(|heard| heard.at).max().unwrap_or(0);
     let guesses = guesses(calls);
-    let object = Object::new(moments, STEPS, world.caches);
-    let steps_left = object.steps_left.clone();
-    let mut tester = LinearizabilityTester::<Guess, Object>::new(object);
+    let guess = |of: usize| (guesses[of], of);
+    let mut tester = LinearizabilityTester::<Guess, Object>::new(Object::new(search.clone()));
     for (_, of, is_call) in events {
-        let (noted, guess) = (&calls[*of], (guesses[*of], *of));
+        let noted = &calls[*of];
         let done = if *is_call {
-            let until = noted.heard.as_ref().map_or(end, |heard| heard.at);
+            let until = answers.get(of).map_or(end.max(noted.sent_at), |heard| heard.at);
             let clock = world.clock(noted.server, noted.sent_at, until);
             let policies = world.policies.during(noted.sent_at, until).cloned().collect();
-            let asked = Asked { call: noted.call.clone(), clock, policies };
-            tester.on_invoke(guess, Rc::new(asked)).map(drop)
+            let asked = Asked { place: *of, call: noted.call.clone(), clock, policies };
+            tester.on_invoke(guess(*of), Rc::new(asked)).map(drop)
         } else {
-            tester.on_return(guess, noted.heard.as_ref().map(|heard| heard.answer.clone())).map(drop)
+            tester.on_return(guess(*of), Some(answers[of].answer.clone())).map(drop)
         };
         done.expect("each call is sent once and answered once");
     }
-    match (tester.is_consistent(), steps_left.get()) {
+    // What was not heard of may have happened until the end.
+    for (_, of, _) in events.iter().filter(|(_, of, is_call)| *is_call && !answers.contains_key(of)) {
+        tester.on_return(guess(*of), None).expect("each call is sent once and answered once");
+    }
+    match (tester.is_consistent(), search.is_given_up()) {
         (true, _) => Verdict::Yes,
-        (false, 0) => Verdict::NotJudged,
-        (false, _) => Verdict::No,
+        (false, true) => Verdict::NotJudged,
+        (false, false) => Verdict::No,
     }
 }
 

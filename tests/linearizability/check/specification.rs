@@ -4,8 +4,8 @@
 //! force meanwhile. So the object is in a set of states: all that its calls may have led to, one at a time. A call is
 //! possible if some state, moment and policy give its answer; the states that do are what is left.
 
-use std::cell::Cell;
-use std::collections::BTreeSet;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +24,8 @@ const CACHED: u64 = 30_000_000 + 5_000_000;
 /// A call as the specification sees it.
 #[derive(Debug)]
 pub(crate) struct Asked {
+    /// Its place among the calls of its key.
+    pub(crate) place: usize,
     pub(crate) call: Call,
     /// What the server's clock may have shown while the call was there.
     pub(crate) clock: (u64, u64),
@@ -38,14 +40,30 @@ pub(crate) struct Moments {
     pub(crate) changes: BTreeSet<u64>,
 }
 
+/// Some of a key's calls, each by the bit of its place.
+pub(crate) type Calls = u128;
+
 /// A key.
 #[derive(Clone, Debug)]
 pub(crate) struct Object {
     states: Vec<State>,
-    moments: Rc<Moments>,
-    /// How many steps may be tried until it is not judged.
-    pub(crate) steps_left: Rc<Cell<u64>>,
+    /// What has happened.
+    done: Calls,
+    search: Rc<Search>,
+}
+
+/// What every order of a key's calls is tried with.
+#[derive(Debug)]
+pub(crate) struct Search {
+    moments: Moments,
     caches: bool,
+    /// The calls that were answered.
+    answered: Calls,
+    /// How many steps may be tried until it is not judged.
+    steps_left: Cell<u64>,
+    /// What was reached by which calls: what follows was tried from there, and was not possible. The checker itself
+    /// remembers nothing, and would try it again after each order of the same calls.
+    tried: RefCell<HashMap<Calls, Vec<Vec<State>>>>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -56,36 +74,66 @@ struct State {
     forgotten: Vec<(Answer, u64)>,
 }
 
+impl Search {
+    pub(crate) fn new(moments: Moments, caches: bool, answered: Calls, steps: u64) -> Rc<Self> {
+        let (steps_left, tried) = (Cell::new(steps), RefCell::default());
+        Rc::new(Self { moments, caches, answered, steps_left, tried })
+    }
+
+    /// Whether it was given up.
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.steps_left.get() == 0
+    }
+
+    fn give_up(&self) {
+        self.steps_left.set(0);
+    }
+
+    /// Whether all of these states were reached by the same calls before; what is new is noted.
+    fn was_tried(&self, done: Calls, states: &[State]) -> bool {
+        let mut tried = self.tried.borrow_mut();
+        let tried = tried.entry(done).or_default();
+        let is_known = tried.iter().any(|known| states.iter().all(|state| known.contains(state)));
+        if !is_known {
+            tried.push(states.to_vec());
+        }
+        is_known
+    }
+}
+
 impl Object {
-    pub(crate) fn new(moments: Moments, steps: u64, caches: bool) -> Self {
-        let steps_left = Rc::new(Cell::new(steps));
-        Self { states: vec![State::default()], moments: Rc::new(moments), steps_left, caches }
+    pub(crate) fn new(search: Rc<Search>) -> Self {
+        Self { states: vec![State::default()], done: 0, search }
     }
 
     /// Every state that `asked` may lead to, with `answer` where there was one.
     fn step(&mut self, asked: &Asked, answer: Option<&Answer>) -> bool {
-        let left = self.steps_left.get();
-        if left == 0 {
-            return false;
-        }
-        self.steps_left.set(left - 1);
+        let search = self.search.clone();
+        let Some(left) = search.steps_left.get().checked_sub(1) else { return false };
+        search.steps_left.set(left);
         let mut next: Vec<State> = Vec::new();
         for state in &self.states {
             for policy in &asked.policies {
                 for now in self.clocks(state, asked, policy, answer) {
                     let Some(after) = self.after(state, asked, policy, now, answer) else { continue };
-                    if !next.contains(&after) {
+                    // A call without an answer that changes nothing may as well come later, or not at all.
+                    let is_idle = answer.is_none() && after.record == state.record;
+                    if !is_idle && !next.contains(&after) {
                         next.push(after);
                     }
                 }
             }
         }
+        if next.is_empty() && answer.is_none() && self.done & search.answered == search.answered {
+            next.clone_from(&self.states);
+        }
         if next.len() > MOST_STATES {
-            self.steps_left.set(0);
+            search.give_up();
             return false;
         }
         self.states = next;
-        !self.states.is_empty()
+        self.done |= 1 << asked.place;
+        !self.states.is_empty() && !search.was_tried(self.done, &self.states)
     }
 
     fn after(
@@ -108,7 +156,7 @@ impl Object {
         if !after.rules.allow(&asked.call, &answer, policy, now) {
             return None;
         }
-        if self.caches && answer == Answer::Forgotten {
+        if self.search.caches && answer == Answer::Forgotten {
             after.forgotten.extend(replay(state.record.as_ref()).map(|it| (it, now.as_micros() + CACHED)));
         }
         after.record = record.or(after.record);
@@ -136,7 +184,7 @@ impl Object {
         if let Some(Record::Kept(kept)) = &state.record {
             clocks.extend(thresholds(kept, policy));
         }
-        let moments = &self.moments;
+        let moments = &self.search.moments;
         match &asked.call {
             Call::Begin(begin) => {
                 let lease =
@@ -223,13 +271,9 @@ impl SequentialSpec for Object {
     type Op = Rc<Asked>;
     type Ret = Option<Answer>;
 
-    /// The call of which nothing was heard, which happened.
-    fn invoke(&mut self, asked: &Self::Op) -> Self::Ret {
-        // Where it cannot, nothing after it can.
-        if !self.step(asked, None) {
-            self.states.clear();
-        }
-        None
+    /// Every call is given an answer to the checker, `None` where its caller heard none.
+    fn invoke(&mut self, _: &Self::Op) -> Self::Ret {
+        unreachable!("no call is left in flight")
     }
 
     fn is_valid_step(&mut self, asked: &Self::Op, answer: &Self::Ret) -> bool {
