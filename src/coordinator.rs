@@ -44,7 +44,8 @@ pub struct Coordinator {
 }
 
 impl Coordinator {
-    /// A coordinator on `store`; equal seeds, clocks and calls give equal histories.
+    /// A coordinator on `store`; equal seeds, clocks and calls give equal histories. No two on the same store may have
+    /// equal seeds: their write ids would be equal, and the write of one be taken for that of the other.
     pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, seed: u64, settings: Settings) -> Self {
         let waiters = Waiters::new(settings.max_waiters);
         let poll = settings.poll;

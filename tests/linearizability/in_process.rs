@@ -134,7 +134,7 @@ pub(crate) fn history(runtime: &Runtime, seed: u64, random: &mut StdRng) -> Met 
     let clock = Arc::new(Jumping::default());
     let (_, first) = policy(random);
     let policies = Arc::new(Policies::new(PolicyRules::new(first.clone(), Vec::new())));
-    let serving = serve(disk.clone(), clock.clone(), policies.clone(), seed);
+    let serving = serve(disk.clone(), clock.clone(), policies.clone(), random.random());
     let (address, mut server) = runtime.block_on(serving);
     let cuts = runtime.block_on(Cuts::before(&address));
     let scene = Scene::new(manners(), vec![format!("http://{}", cuts.address)]);
@@ -170,9 +170,9 @@ pub(crate) fn history(runtime: &Runtime, seed: u64, random: &mut StdRng) -> Met 
                 met.add("policy_reloads", 1);
             }
             _ => {
-                // Another server on the store: it has nothing in memory of what was there before.
+                // Another server on the store: it has nothing in memory of what was there before, and makes other write ids.
                 drop(server);
-                let serving = serve(disk.clone(), clock.clone(), policies.clone(), seed + 1);
+                let serving = serve(disk.clone(), clock.clone(), policies.clone(), random.random());
                 let (address, next) = runtime.block_on(serving);
                 server = next;
                 cuts.lead_to(&address);

@@ -19,6 +19,7 @@ use std::sync::{Mutex, PoisonError};
 
 use check::callers::{Caller, Manners, Scene};
 use check::checking;
+use check::corrupted::corrupted;
 use check::history::World;
 use check::met::Met;
 use progress::Progress;
@@ -61,14 +62,21 @@ fn callers(runtime: &Runtime, scene: &Arc<Scene>, seed: u64) -> JoinSet<()> {
 fn judge(runtime: &Runtime, seed: u64, (callers, scene): (JoinSet<()>, &Scene), world: &World) -> Met {
     scene.over.store(true, Ordering::Relaxed);
     runtime.block_on(callers.join_all());
+    let again = format!("Again: SEMEL_LINEARIZABLE_FIRST_SEED={seed} SEMEL_LINEARIZABLE=1");
     let mut met = Met::default();
-    for (key, calls) in scene.recorder.take() {
-        met.learn(&calls);
-        if let Err(problem) = checking::check(&key, &calls, world) {
-            panic!(
-                "seed {seed}: {problem}\nAgain: SEMEL_LINEARIZABLE_FIRST_SEED={seed} SEMEL_LINEARIZABLE=1"
-            );
-        }
+    let keys = scene.recorder.take();
+    for (key, calls) in &keys {
+        met.learn(calls);
+        checking::check(key, calls, world)
+            .unwrap_or_else(|problem| panic!("seed {seed}: {problem}\n{again}"));
+    }
+    // The same eyes have to see what is wrong.
+    let mut random = StdRng::seed_from_u64(seed);
+    let corrupted = keys.iter().find_map(|(key, calls)| Some((key, corrupted(calls, &mut random)?)));
+    if let Some((key, calls)) = corrupted {
+        checking::refuse(key, &calls, world)
+            .unwrap_or_else(|problem| panic!("seed {seed}: {problem}\n{again}"));
+        met.add("corrupted", 1);
     }
     met
 }

@@ -19,16 +19,15 @@ const STEPS: u64 = 400_000;
 type Guess = (u64, usize);
 
 /// Whether one history of a key is linearizable; else what it was, and how far it was.
-pub(crate) fn check(name: &str, calls: &[Noted], world: &World) -> Result<(), String> {
-    let mut events: Vec<(u64, usize, bool)> = Vec::new();
-    for (place, noted) in calls.iter().enumerate() {
-        events.push((noted.sent, place, true));
-        events.extend(noted.heard.as_ref().map(|heard| (heard.place, place, false)));
-    }
-    events.sort_unstable();
+pub(crate) fn check(key: &str, calls: &[Noted], world: &World) -> Result<(), String> {
+    let events = events(calls);
     match linearizable(calls, &events, world) {
         Verdict::Yes => return Ok(()),
-        Verdict::NotJudged => return Err(told(name, calls, &events, None)),
+        Verdict::NotJudged => {
+            let what =
+                format!("the history of key {key} could not be judged: too many ways to put it in order");
+            return Err(told(&what, calls, &events, None));
+        }
         Verdict::No => {}
     }
     // Whatever begins a linearizable history is linearizable.
@@ -41,13 +40,38 @@ pub(crate) fn check(name: &str, calls: &[Noted], world: &World) -> Result<(), St
             no = middle;
         }
     }
-    Err(told(name, calls, &events, Some(yes)))
+    Err(told(&format!("the history of key {key} is not linearizable"), calls, &events, Some(yes)))
+}
+
+/// Whether it is certain that a history is not linearizable; else what it was.
+pub(crate) fn refuse(key: &str, calls: &[Noted], world: &World) -> Result<(), String> {
+    let events = events(calls);
+    match linearizable(calls, &events, world) {
+        Verdict::No => Ok(()),
+        Verdict::Yes => {
+            Err(told(&format!("a corrupted history of key {key} is taken"), calls, &events, None))
+        }
+        Verdict::NotJudged => {
+            Err(told(&format!("a corrupted history of key {key} could not be judged"), calls, &events, None))
+        }
+    }
 }
 
 enum Verdict {
     Yes,
     No,
     NotJudged,
+}
+
+/// The places in order, of which call each is, and whether it is its sending.
+fn events(calls: &[Noted]) -> Vec<(u64, usize, bool)> {
+    let mut events: Vec<(u64, usize, bool)> = Vec::new();
+    for (of, noted) in calls.iter().enumerate() {
+        events.push((noted.sent, of, true));
+        events.extend(noted.heard.as_ref().map(|heard| (heard.place, of, false)));
+    }
+    events.sort_unstable();
+    events
 }
 
 /// Whether the beginning of a history is linearizable that these events are.
@@ -153,27 +177,22 @@ fn guesses(calls: &[Noted]) -> Vec<u64> {
 }
 
 /// A history for people: its calls and answers in order, with a mark after the longest part of it that is possible.
-fn told(name: &str, calls: &[Noted], events: &[(u64, usize, bool)], possible: Option<usize>) -> String {
+fn told(what: &str, calls: &[Noted], events: &[(u64, usize, bool)], possible: Option<usize>) -> String {
     let start = calls.iter().map(|noted| noted.sent_at).min().unwrap_or(0);
-    let verdict = match possible {
-        Some(_) => "is not linearizable",
-        None => "could not be judged: too many ways to put it in order",
-    };
-    let mut text =
-        format!("the history of key {name} {verdict}. Times are in milliseconds from {start} us:\n");
+    let mut text = format!("{what}. Times are in milliseconds from {start} us:\n");
     for (n, (_, of, is_call)) in events.iter().enumerate() {
         if possible == Some(n) {
             text.push_str("---- up to here it is possible, and with the next line it is not ----\n");
         }
         let noted = &calls[*of];
-        let (at, what) = match &noted.heard {
+        let (at, line) = match &noted.heard {
             Some(heard) if !is_call => (heard.at, format!("  {:?}", heard.answer)),
             Some(_) => (noted.sent_at, noted.call.to_string()),
             None => (noted.sent_at, format!("{}  (no answer)", noted.call)),
         };
         let millis = Duration::from_micros(at.saturating_sub(start)).as_secs_f64() * 1000.0;
         let (caller, server) = (noted.caller, noted.server);
-        writeln!(text, "{millis:9.3} #{of:<3} caller {caller} server {server}: {what}").expect("a text");
+        writeln!(text, "{millis:9.3} #{of:<3} caller {caller} server {server}: {line}").expect("a text");
     }
     text
 }

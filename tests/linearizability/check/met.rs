@@ -10,7 +10,7 @@ use super::history::Noted;
 pub(crate) struct Met(pub(crate) BTreeMap<&'static str, u64>);
 
 impl Met {
-    pub(crate) const NAMES: [&str; 12] = [
+    pub(crate) const NAMES: [&str; 13] = [
         "calls",
         "open_calls",
         "owners",
@@ -23,6 +23,7 @@ impl Met {
         "fenced",
         "operators",
         "keys",
+        "corrupted",
     ];
 
     pub(crate) fn add(&mut self, name: &'static str, times: u64) {

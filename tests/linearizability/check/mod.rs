@@ -3,6 +3,7 @@
 pub(crate) mod callers;
 pub(crate) mod calls;
 pub(crate) mod checking;
+pub(crate) mod corrupted;
 pub(crate) mod cuts;
 pub(crate) mod history;
 pub(crate) mod impossible;
