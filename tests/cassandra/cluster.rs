@@ -123,9 +123,14 @@ impl Cluster {
 
     /// Starts a node that was killed on the data it had, and waits until it accepts connections.
     pub(crate) fn restart(&mut self, node: usize) {
+        self.launch(node);
+        self.nodes[node].await_port();
+    }
+
+    /// Starts it, and waits for nothing.
+    pub(crate) fn launch(&mut self, node: usize) {
         assert!(self.nodes[node].process.is_none(), "node {node} runs");
         self.nodes[node].launch();
-        self.nodes[node].await_port();
     }
 
     /// Waits until every node that runs sees every other one, and a lightweight transaction passes through each: a

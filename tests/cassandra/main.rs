@@ -15,6 +15,8 @@ mod between;
 mod callers;
 #[path = "../support/server.rs"]
 mod calls;
+#[path = "../linearizability/check/mod.rs"]
+mod check;
 mod clocks;
 mod cluster;
 mod conforming;
@@ -27,11 +29,13 @@ mod forged;
 mod formats;
 mod harness;
 mod history;
+mod linearizable;
 mod listing;
 #[path = "../support/log.rs"]
 mod log;
 mod nemeses;
 mod nodes;
+mod processes;
 #[path = "../support/program.rs"]
 mod program;
 mod races;
@@ -66,6 +70,8 @@ macro_rules! test {
     };
 }
 
+const LINEARIZABLE: Test = test!(Three, linearizable::histories_of_three_servers_are_linearizable);
+
 /// In the order of their clusters, so that each cluster is started once.
 const TESTS: &[Test] = &[
     test!(None, harness::nodes_end_with_whoever_started_them),
@@ -98,6 +104,7 @@ const TESTS: &[Test] = &[
     test!(Three, abandoned::what_a_dead_server_began_is_found),
     test!(Three, formats::two_releases_share_a_database),
     test!(Three, forged::forged_answers_deceive_nobody),
+    LINEARIZABLE,
     test!(Three, nemeses::nothing_is_lost_while_nodes_die),
 ];
 
@@ -110,12 +117,15 @@ fn main() -> ExitCode {
         }
         return ExitCode::SUCCESS;
     }
+    // tools/parts/linearizability has this one alone, and so leaves nothing out.
+    let only = std::env::args().any(|argument| argument == "--only-linearizable");
+    let tests = if only { &[LINEARIZABLE] } else { TESTS };
     let wanted: Vec<_> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     let chosen = |name: &str| wanted.is_empty() || wanted.iter().any(|part| name.contains(part));
     let runtime = Runtime::new().expect("a runtime");
     let mut running: Option<(Nodes, Cluster)> = None;
     let (mut passed, mut failed) = (0, 0);
-    for (name, nodes, test) in TESTS.iter().filter(|(name, _, _)| chosen(name)) {
+    for (name, nodes, test) in tests.iter().filter(|(name, _, _)| chosen(name)) {
         let began = Instant::now();
         let ok = catch_unwind(AssertUnwindSafe(|| {
             if running.as_ref().is_none_or(|(running, _)| running != nodes) {
@@ -133,7 +143,7 @@ fn main() -> ExitCode {
         if ok { passed += 1 } else { failed += 1 }
     }
     drop(running);
-    let left_out = TESTS.len() - passed - failed;
+    let left_out = tests.len() - passed - failed;
     let result = if failed == 0 { "ok" } else { "FAILED" };
     println!(
         "\ntest result: {result}. {passed} passed; {failed} failed; 0 ignored; 0 measured; {left_out} filtered out"

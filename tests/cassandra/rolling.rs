@@ -1,11 +1,9 @@
 //! Three servers that are restarted in turn, as for a new release, while callers are at work on all of them.
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Child, Stdio};
 use std::sync::Arc;
 
 use nix::sys::signal::Signal;
-use rand::RngExt;
 use serde_json::Value;
 use tokio::runtime::Runtime;
 use tonic::Streaming;
@@ -15,69 +13,37 @@ use tonic_health::pb::health_client::HealthClient;
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
 use crate::cluster::{Cluster, DATACENTER};
-use crate::program::{Heard, Program, send, wait_until};
-use crate::serving::{get, keyspace, schema, serve};
+use crate::processes::Server;
+use crate::program::{Heard, send, wait_until};
+use crate::serving::{keyspace, schema};
 use crate::support;
 
 /// What every server must have completed before, and again after its restart.
 const ITS_SHARE: u64 = 20;
 
-/// A server at addresses that it keeps.
-struct Server {
-    grpc: SocketAddr,
-    operations: SocketAddr,
-    program: Program,
+async fn health(server: &Server) -> Streaming<HealthCheckResponse> {
+    let endpoint = Endpoint::from_shared(format!("http://{}", server.grpc)).expect("an address");
+    let mut client = HealthClient::new(endpoint.connect().await.expect("it listens"));
+    client.watch(HealthCheckRequest::default()).await.expect("it tells of its health").into_inner()
 }
 
-impl Server {
-    fn start(cluster: &Cluster, keyspace: &str) -> Self {
-        // An address that nobody else takes while the server is down.
-        let address = Ipv4Addr::from(
-            Ipv4Addr::new(127, 0, 0, 0).to_bits() | rand::rng().random_range(0x100..0xff_ff00),
-        );
-        let free = || std::net::TcpListener::bind((address, 0)).expect("a port");
-        let (grpc, operations) = (free(), free());
-        let address = |listener: std::net::TcpListener| listener.local_addr().expect("it is bound");
-        let (grpc, operations) = (address(grpc), address(operations));
-        Self { grpc, operations, program: start(cluster, keyspace, grpc, operations) }
-    }
-
-    fn is_ready(&self) -> bool {
-        get(self.operations, "/readyz").starts_with("HTTP/1.1 200")
-    }
-
-    /// How many lifecycles it completed since its start.
-    fn completed(&self) -> u64 {
-        let metrics = get(self.operations, "/metrics");
-        let counts = metrics.lines().filter(|line| line.contains(r#"decision="completed""#));
-        counts.filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok()).sum()
-    }
-
-    async fn health(&self) -> Streaming<HealthCheckResponse> {
-        let endpoint = Endpoint::from_shared(format!("http://{}", self.grpc)).expect("an address");
-        let mut client = HealthClient::new(endpoint.connect().await.expect("it listens"));
-        client.watch(HealthCheckRequest::default()).await.expect("it tells of its health").into_inner()
-    }
-
-    /// Not ready, drained, stopped, started, ready: each of it seen.
-    fn restart(&mut self, cluster: &Cluster, keyspace: &str, runtime: &Runtime) {
-        let mut health = runtime.block_on(self.health());
-        let mut next = || runtime.block_on(health.message()).expect("a state").map(|state| state.status());
-        assert_eq!(next(), Some(ServingStatus::Serving));
-        self.program.signal(Signal::SIGTERM);
-        assert_eq!(next(), Some(ServingStatus::NotServing), "it says that it is not ready before it goes");
-        assert_eq!(self.program.wait().code(), Some(0), "{}", self.program.log.text());
-        let log = self.program.log.text();
-        assert!(log.contains("every call has ended"), "no call was cut short: {log}");
-        self.program = start(cluster, keyspace, self.grpc, self.operations);
-        wait_until("it is ready", || self.is_ready());
-    }
+/// Not ready, drained, stopped, started, ready: each of it seen.
+fn restart(server: &mut Server, cluster: &Cluster, runtime: &Runtime) {
+    let mut health = runtime.block_on(health(server));
+    let mut next = || runtime.block_on(health.message()).expect("a state").map(|state| state.status());
+    assert_eq!(next(), Some(ServingStatus::Serving));
+    server.program.signal(Signal::SIGTERM);
+    assert_eq!(next(), Some(ServingStatus::NotServing), "it says that it is not ready before it goes");
+    assert_eq!(server.program.wait().code(), Some(0), "{}", server.program.log.text());
+    let log = server.program.log.text();
+    assert!(log.contains("every call has ended"), "no call was cut short: {log}");
+    server.start_again(cluster);
+    wait_until("it is ready", || server.is_ready());
 }
 
-fn start(cluster: &Cluster, keyspace: &str, grpc: SocketAddr, operations: SocketAddr) -> Program {
-    let mut command = serve(cluster, keyspace);
-    command.args(["--listen", &grpc.to_string(), "--ops-listen", &operations.to_string()]);
-    Program::run(command)
+/// How many lifecycles a server completed since its start.
+fn completed(server: &Server) -> u64 {
+    server.metric(r#"decision="completed""#)
 }
 
 /// `semel bench` at work; killed when this is dropped.
@@ -124,19 +90,19 @@ pub(crate) fn servers_restart_in_turn_under_load(cluster: &mut Cluster, runtime:
     let replication = format!("{DATACENTER}=1");
     let (applied, told) = schema(cluster, &keyspace, &["apply", "--replication", &replication]);
     assert_eq!(applied.status.code(), Some(0), "{told}");
-    let mut servers: Vec<_> = (0..3).map(|_| Server::start(cluster, &keyspace)).collect();
+    let mut servers: Vec<_> = (0..3).map(|_| Server::start(cluster, &keyspace, Vec::new())).collect();
     let mut bench = Bench::start(&servers);
     let mut restarts = 0;
     for _ in 0..support::size("SEMEL_ROLLING_ROUNDS", 1) {
         for place in 0..servers.len() {
-            let served = |server: &Server| server.completed() >= ITS_SHARE;
+            let served = |server: &Server| completed(server) >= ITS_SHARE;
             wait_until("every server has its share of the calls", || servers.iter().all(served));
-            servers[place].restart(cluster, &keyspace, runtime);
+            restart(&mut servers[place], cluster, runtime);
             restarts += 1;
             assert!(bench.process.try_wait().expect("it can be asked").is_none(), "{}", bench.log.text());
         }
     }
-    wait_until("every server serves again", || servers.iter().all(|server| server.completed() >= ITS_SHARE));
+    wait_until("every server serves again", || servers.iter().all(|server| completed(server) >= ITS_SHARE));
     let report = bench.finish();
     println!("{report:#}");
     let number = |path: &str| report.pointer(path).and_then(Value::as_u64).expect("a number");

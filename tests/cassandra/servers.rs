@@ -41,6 +41,8 @@ pub(crate) struct Start {
     pub(crate) settle_within: Duration,
     /// The longest that a call takes.
     pub(crate) request_timeout: Duration,
+    /// Where it takes calls.
+    pub(crate) listen: String,
 }
 
 impl Start {
@@ -53,6 +55,7 @@ impl Start {
             policy: Policy::default(),
             settle_within: coordinator::Settings::default().settle_within,
             request_timeout: Limits::default().request_timeout,
+            listen: "127.0.0.1:0".to_owned(),
         }
     }
 
@@ -74,9 +77,8 @@ impl Start {
             Arc::new(Coordinator::new(metered.clone(), self.clock.clone(), self.seed, settings));
         let policies = Arc::new(Policies::new(PolicyRules::new(self.policy, Vec::new())));
         let quotas = Arc::new(Quotas::new(policies.clone()));
-        let listen = || TcpListener::bind("127.0.0.1:0");
-        let grpc = listen().await.expect("a free port");
-        let operations = listen().await.expect("a free port");
+        let grpc = TcpListener::bind(self.listen).await.expect("a free port");
+        let operations = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = grpc.local_addr().expect("it is bound").to_string();
         let limits = Limits { request_timeout: self.request_timeout, ..Limits::default() };
         let telemetry = Arc::new(Telemetry::off());
@@ -101,7 +103,7 @@ impl Start {
             policies,
             address,
             channel,
-            _serving: AbortOnDropHandle::new(serving),
+            serving: AbortOnDropHandle::new(serving),
         }
     }
 }
@@ -114,7 +116,7 @@ pub(crate) struct Semel {
     pub(crate) policies: Arc<Policies>,
     pub(crate) address: String,
     channel: Channel,
-    _serving: AbortOnDropHandle<Result<(), ServeError>>,
+    serving: AbortOnDropHandle<Result<(), ServeError>>,
 }
 
 impl Semel {
@@ -124,6 +126,17 @@ impl Semel {
 
     pub(crate) fn operator(&self) -> OperatorServiceClient<Channel> {
         OperatorServiceClient::new(self.channel.clone())
+    }
+
+    /// Ends it; its address is free then.
+    pub(crate) async fn end(self) {
+        self.serving.abort();
+        _ = self.serving.await;
+    }
+
+    /// How many conditional writes it does not know the outcome of.
+    pub(crate) fn unknown_outcomes(&self) -> u64 {
+        self.metered.calls(Operation::CompareAndPut, CallOutcome::OutcomeUnknown).count
     }
 
     /// How many conditional writes it had answered, whatever the answer.

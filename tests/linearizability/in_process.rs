@@ -2,7 +2,7 @@
 //! became of a write.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -23,21 +23,14 @@ use tokio::runtime::Runtime;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::check::callers::Scene;
+use crate::check::clock::Jumping;
+use crate::check::course::Course;
 use crate::check::cuts::Cuts;
 use crate::check::history::{Timeline, World, wall};
 use crate::check::met::Met;
-use crate::processes::policy;
-use crate::{callers, judge, manners};
-
-/// The system's clock, and so many microseconds ahead of it.
-#[derive(Debug, Default)]
-struct Jumping(AtomicI64);
-
-impl Clock for Jumping {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_micros(wall().saturating_add_signed(self.0.load(Ordering::SeqCst)))
-    }
-}
+use crate::check::policies::drawn;
+use crate::processes::ALLOWANCE;
+use crate::{CALLERS, judge, manners};
 
 /// A disk whose writes take long, and do not always say that they are done.
 #[derive(Debug)]
@@ -132,14 +125,14 @@ pub(crate) fn history(runtime: &Runtime, seed: u64, random: &mut StdRng) -> Met 
         unsaid_writes: AtomicU64::new(0),
     });
     let clock = Arc::new(Jumping::default());
-    let (_, first) = policy(random);
+    let (_, first) = drawn(random, ALLOWANCE);
     let policies = Arc::new(Policies::new(PolicyRules::new(first.clone(), Vec::new())));
     let serving = serve(disk.clone(), clock.clone(), policies.clone(), random.random());
     let (address, mut server) = runtime.block_on(serving);
     let cuts = runtime.block_on(Cuts::before(&address));
     let scene = Scene::new(manners(), vec![format!("http://{}", cuts.address)]);
     let (mut in_force, mut ahead) = (Timeline::new(Arc::new(first)), Timeline::new(0));
-    let callers = callers(runtime, &scene, seed);
+    let course = Course::begin(runtime, &scene, seed, CALLERS);
     let mut met = Met::default();
     let pause = |random: &mut StdRng, most: u64| {
         std::thread::sleep(Duration::from_millis(random.random_range(most / 4..most)));
@@ -152,7 +145,7 @@ pub(crate) fn history(runtime: &Runtime, seed: u64, random: &mut StdRng) -> Met 
                 let most = if random.random_range(0..4) == 0 { 500_000 } else { 25_000 };
                 let jump = random.random_range(-most..=most);
                 let from = wall();
-                clock.0.store(jump, Ordering::SeqCst);
+                clock.jump_to(jump);
                 ahead.change(from, wall(), jump);
                 met.add("clock_jumps", 1);
             }
@@ -163,7 +156,7 @@ pub(crate) fn history(runtime: &Runtime, seed: u64, random: &mut StdRng) -> Met 
             }
             6..8 => disk.unsaid.store(random.random_range(1..12), Ordering::Relaxed),
             8 => {
-                let (_, next) = policy(random);
+                let (_, next) = drawn(random, ALLOWANCE);
                 let from = wall();
                 policies.replace(PolicyRules::new(next.clone(), Vec::new()));
                 in_force.change(from, wall(), Arc::new(next));
@@ -181,11 +174,10 @@ pub(crate) fn history(runtime: &Runtime, seed: u64, random: &mut StdRng) -> Met 
         }
     }
     pause(random, 300);
-    scene.over.store(true, Ordering::Relaxed);
     met.add("slow_writes", disk.slow_writes.load(Ordering::Relaxed));
     met.add("unsaid_writes", disk.unsaid_writes.load(Ordering::Relaxed));
     let world = World { policies: in_force, clocks: vec![ahead], caches: false };
-    let met_by_callers = judge(runtime, seed, (callers, &scene), &world);
+    let met_by_callers = judge(runtime, seed, course, &world);
     drop(server);
     met.join(&met_by_callers);
     met

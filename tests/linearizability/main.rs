@@ -9,24 +9,20 @@ mod nemeses;
 mod processes;
 #[path = "../support/program.rs"]
 mod program;
-mod progress;
 #[path = "../support/mod.rs"]
 mod support;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use check::callers::{Caller, Manners, Scene};
-use check::checking;
-use check::corrupted::corrupted;
+use check::callers::Manners;
+use check::course::Course;
 use check::history::World;
 use check::met::Met;
-use progress::Progress;
+use check::progress::Progress;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use tokio::runtime::Runtime;
-use tokio::task::JoinSet;
 
 /// Histories that run at once: most of the time of each is waiting.
 const AT_ONCE: usize = 4;
@@ -35,6 +31,7 @@ const CALLERS: u32 = 6;
 fn manners() -> Manners {
     Manners {
         keys: (0..6).map(|n| format!("k{n}")).collect(),
+        keys_at_once: 2,
         calls: 45,
         open: 8,
         lease: 60,
@@ -45,40 +42,11 @@ fn manners() -> Manners {
     }
 }
 
-/// Starts the callers of a history.
-fn callers(runtime: &Runtime, scene: &Arc<Scene>, seed: u64) -> JoinSet<()> {
-    let mut callers = JoinSet::new();
-    for number in 0..CALLERS {
-        let caller = {
-            let _runtime = runtime.enter();
-            Caller::new(scene, seed, number)
-        };
-        callers.spawn_on(caller.run(), runtime.handle());
-    }
-    callers
-}
-
 /// Ends a history, and judges each of its keys.
-fn judge(runtime: &Runtime, seed: u64, (callers, scene): (JoinSet<()>, &Scene), world: &World) -> Met {
-    scene.over.store(true, Ordering::Relaxed);
-    runtime.block_on(callers.join_all());
-    let again = format!("Again: SEMEL_LINEARIZABLE_FIRST_SEED={seed} SEMEL_LINEARIZABLE=1");
-    let mut met = Met::default();
-    let keys = scene.recorder.take();
-    for (key, calls) in &keys {
-        met.learn(calls);
-        checking::check(key, calls, world)
-            .unwrap_or_else(|problem| panic!("seed {seed}: {problem}\n{again}"));
-    }
-    // The same eyes have to see what is wrong.
-    let mut random = StdRng::seed_from_u64(seed);
-    let corrupted = keys.iter().find_map(|(key, calls)| Some((key, corrupted(calls, &mut random)?)));
-    if let Some((key, calls)) = corrupted {
-        checking::refuse(key, &calls, world)
-            .unwrap_or_else(|problem| panic!("seed {seed}: {problem}\n{again}"));
-        met.add("corrupted", 1);
-    }
-    met
+fn judge(runtime: &Runtime, seed: u64, course: Course, world: &World) -> Met {
+    course.end(runtime, world).unwrap_or_else(|problem| {
+        panic!("seed {seed}: {problem}\nAgain: SEMEL_LINEARIZABLE_FIRST_SEED={seed} SEMEL_LINEARIZABLE=1")
+    })
 }
 
 /// The history of a seed: every third is of servers in this process, whose clocks jump.
@@ -98,7 +66,8 @@ fn every_history_is_linearizable() {
     let first = support::size("SEMEL_LINEARIZABLE_FIRST_SEED", 0);
     let last = first + support::size("SEMEL_LINEARIZABLE", 50);
     let runtime = Runtime::new().unwrap();
-    let progress = Progress::of_environment();
+    let names: Vec<_> = Met::NAMES.into_iter().chain(nemeses::NAMES).collect();
+    let progress = Progress::of("SEMEL_LINEARIZABLE_PROGRESS", names.clone());
     let next = AtomicU64::new(first);
     let met = Mutex::new(Met::default());
     std::thread::scope(|scope| {
@@ -121,7 +90,7 @@ fn every_history_is_linearizable() {
     });
     let met = met.into_inner().unwrap();
     println!("seeds {first} to {}", last - 1);
-    for name in Met::NAMES.into_iter().chain(nemeses::NAMES) {
+    for name in names {
         support::count(&format!("linearizable_{name}"), met.0.get(name).copied().unwrap_or(0));
     }
 }

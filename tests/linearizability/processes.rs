@@ -2,42 +2,25 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use rand::RngExt as _;
 use rand::rngs::StdRng;
-use semel::domain::{OnLostLease, Policy};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use crate::check::callers::Scene;
+use crate::check::course::Course;
 use crate::check::cuts::Cuts;
 use crate::check::history::{Timeline, World, wall};
 use crate::check::met::Met;
+use crate::check::policies::{drawn, put_in_force};
 use crate::program::Program;
-use crate::{callers, judge, manners};
+use crate::{CALLERS, judge, manners};
 
 /// How far clocks may differ here: there is one, and leases are short.
 pub(crate) const ALLOWANCE: Duration = Duration::from_millis(30);
-const IN_FORCE: &str = "the policy file has changed and is in force";
-
-/// A policy of these histories, as text and as it is understood.
-pub(crate) fn policy(random: &mut StdRng) -> (String, Policy) {
-    let max_attempts = random.random_range(0..2) * 3;
-    let (word, on_lost_lease) = if random.random_range(0..4) == 0 {
-        ("mark_unknown", OnLostLease::MarkUnknown)
-    } else {
-        ("rerun", OnLostLease::Rerun)
-    };
-    // Its number makes each text another.
-    let number: u32 = random.random();
-    let text = format!("# {number}\n[defaults]\nmax_attempts = {max_attempts}\non_lost_lease = \"{word}\"\n");
-    let policy = Policy { max_attempts, on_lost_lease, clock_skew_allowance: ALLOWANCE, ..Policy::default() };
-    (text, policy)
-}
-
 fn start(directory: &Path) -> Program {
     let policy = directory.join("policy.toml").display().to_string();
     let allowance = format!("{}ms", ALLOWANCE.as_millis());
@@ -50,13 +33,14 @@ fn address(server: &Program) -> &str {
 
 pub(crate) fn history(runtime: &Runtime, seed: u64, random: &mut StdRng) -> Met {
     let directory = TempDir::new().unwrap();
-    let (text, first) = policy(random);
-    std::fs::write(directory.path().join("policy.toml"), text).unwrap();
+    let (text, first) = drawn(random, ALLOWANCE);
+    let policy = directory.path().join("policy.toml");
+    std::fs::write(&policy, text).unwrap();
     let mut server = start(directory.path());
     let cuts = runtime.block_on(Cuts::before(address(&server)));
     let scene = Scene::new(manners(), vec![format!("http://{}", cuts.address)]);
     let mut policies = Timeline::new(Arc::new(first));
-    let callers = callers(runtime, &scene, seed);
+    let course = Course::begin(runtime, &scene, seed, CALLERS);
     let mut met = Met::default();
     let pause = |random: &mut StdRng, most: u64| {
         std::thread::sleep(Duration::from_millis(random.random_range(most / 4..most)));
@@ -85,15 +69,9 @@ pub(crate) fn history(runtime: &Runtime, seed: u64, random: &mut StdRng) -> Met 
                 met.add("pauses", 1);
             }
             6..8 => {
-                let (text, next) = policy(random);
-                let seen = server.log.text().matches(IN_FORCE).count();
+                let (text, next) = drawn(random, ALLOWANCE);
                 let from = wall();
-                // Replaced in one step: the server also looks by itself.
-                let (new, old) = (directory.path().join("new.toml"), directory.path().join("policy.toml"));
-                std::fs::write(&new, text).unwrap();
-                std::fs::rename(new, old).unwrap();
-                server.signal(Signal::SIGHUP);
-                server.log.wait_for(IN_FORCE, seen + 1);
+                put_in_force(&server, &policy, &text);
                 policies.change(from, wall(), Arc::new(next));
                 met.add("policy_reloads", 1);
             }
@@ -107,8 +85,7 @@ pub(crate) fn history(runtime: &Runtime, seed: u64, random: &mut StdRng) -> Met 
         }
     }
     pause(random, 400);
-    scene.over.store(true, Ordering::Relaxed);
     let world = World { policies, clocks: vec![Timeline::new(0)], caches: false };
-    met.join(&judge(runtime, seed, (callers, &scene), &world));
+    met.join(&judge(runtime, seed, course, &world));
     met
 }

@@ -1,5 +1,6 @@
 //! Callers of real servers, who own keys, come back late, ask again, give calls up, and leave; and operators.
 
+use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -15,7 +16,7 @@ use semel::proto;
 use semel::proto::idempotency_service_client::IdempotencyServiceClient;
 use semel::proto::operator_service_client::OperatorServiceClient;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Request, Status};
+use tonic::{ConnectError, Request, Status};
 use tonic_types::StatusExt as _;
 use uuid::Uuid;
 
@@ -28,6 +29,8 @@ const MILLI: Duration = Duration::from_millis(1);
 #[derive(Clone, Debug)]
 pub(crate) struct Manners {
     pub(crate) keys: Vec<String>,
+    /// On how many of them callers meet at a time.
+    pub(crate) keys_at_once: usize,
     /// How many calls a key gets, about.
     pub(crate) calls: usize,
     /// Of which so many may be without an answer.
@@ -49,13 +52,21 @@ pub(crate) struct Scene {
     /// Where each server is reached.
     pub(crate) urls: Vec<String>,
     pub(crate) attempts: AtomicU64,
+    /// How often a server said that it does not know whether a call was done.
+    pub(crate) told_unknown: AtomicU64,
     pub(crate) over: AtomicBool,
 }
 
 impl Scene {
     pub(crate) fn new(manners: Manners, urls: Vec<String>) -> Arc<Self> {
-        let (recorder, attempts, over) = (Recorder::default(), AtomicU64::new(1), AtomicBool::new(false));
-        Arc::new(Self { recorder, manners, urls, attempts, over })
+        Arc::new(Self {
+            recorder: Recorder::default(),
+            manners,
+            urls,
+            attempts: AtomicU64::new(1),
+            told_unknown: AtomicU64::new(0),
+            over: AtomicBool::new(false),
+        })
     }
 }
 
@@ -87,7 +98,8 @@ impl Caller {
                 calls < scene.manners.calls && open < scene.manners.open
             };
             // The first keys get their calls first: several callers meet on each.
-            let left: Vec<_> = scene.manners.keys.iter().filter(wanted).take(2).cloned().collect();
+            let left: Vec<_> =
+                scene.manners.keys.iter().filter(wanted).take(scene.manners.keys_at_once).cloned().collect();
             if left.is_empty() {
                 return;
             }
@@ -148,6 +160,9 @@ impl Caller {
 
     async fn own(&mut self, key: &str, (fence, attempt_id, number): (Fence, AttemptId, u64), begin: &Call) {
         for step in 0..6 {
+            if self.scene.over.load(Ordering::Relaxed) {
+                return;
+            }
             let lease = self.scene.manners.lease;
             // Some come back when it is over.
             let most = if self.chance(15) { 4 * lease } else { lease / 2 };
@@ -211,9 +226,9 @@ impl Caller {
     async fn ask(&mut self, key: &str, call: &Call) -> Option<Answer> {
         let server = self.random.random_range(0..self.channels.len());
         let manners = &self.scene.manners;
-        let (impatience, patience) = (manners.impatience, manners.patience);
+        let (impatience, patience, lease) = (manners.impatience, manners.patience, manners.lease);
         let patience = if self.chance(6) { self.random.random_range(1..=impatience) } else { patience };
-        let wait = if self.chance(15) { Some(self.random.random_range(5..60)) } else { None };
+        let wait = if self.chance(15) { Some(self.random.random_range(5..lease)) } else { None };
         let scene = self.scene.clone();
         let sent = send(self.channels[server].clone(), key, call, wait);
         let under_way = scene.recorder.sends(self.number, server, key, call);
@@ -223,13 +238,21 @@ impl Caller {
         };
         let answer = match answer {
             Ok(answer) => answer,
+            Err(status) if was_not_sent(&status) => {
+                under_way.nothing_was_done();
+                return None;
+            }
             Err(status) => match reason(&status).as_deref() {
                 Some("STORE_UNAVAILABLE") => {
                     under_way.nothing_was_done();
                     return None;
                 }
                 // It may have happened.
-                None | Some("STORE_OUTCOME_UNKNOWN") => return None,
+                Some("STORE_OUTCOME_UNKNOWN") => {
+                    scene.told_unknown.fetch_add(1, Ordering::Relaxed);
+                    return None;
+                }
+                None => return None,
                 Some("INTERNAL") => panic!("a bug in the server: {status:?}"),
                 Some(reason) => Answer::Refused(reason.to_owned()),
             },
@@ -248,6 +271,18 @@ fn result(payload: String) -> Arc<OperationResult> {
         payload: payload.into(),
         payload_omitted: false,
     })
+}
+
+/// Whether nobody listened where the server is.
+fn was_not_sent(status: &Status) -> bool {
+    let mut cause = status.source();
+    while let Some(error) = cause {
+        if error.is::<ConnectError>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 fn reason(status: &Status) -> Option<String> {

@@ -53,10 +53,10 @@ impl Play {
     }
 
     /// A call that takes two milliseconds.
-    fn ask(&mut self, call: Call) -> Answer {
+    fn ask(&mut self, call: &Call) -> Answer {
         let place = self.sends(call.clone());
         self.wait(MILLI);
-        let answer = self.decided(&call);
+        let answer = self.decided(call);
         self.hears(place, answer.clone());
         answer
     }
@@ -81,7 +81,7 @@ impl Play {
     }
 
     fn start(&mut self, attempt: u64) -> Started {
-        match self.ask(begin(attempt)) {
+        match self.ask(&begin(attempt)) {
             Answer::Started { fence, lease_end, .. } => Started { attempt, fence, lease_end },
             other => panic!("not started: {other:?}"),
         }
@@ -197,17 +197,17 @@ const IMPOSSIBLE: &[Case] = &[
     }),
     ("a fence that falls", |play| {
         let one = play.start(1);
-        play.ask(one.abort(Disposition::Release));
+        play.ask(&one.abort(Disposition::Release));
         play.lie(begin(2), granted(play, one.fence - 1, 2));
     }),
     ("a fence that is granted again", |play| {
         let one = play.start(1);
-        play.ask(one.abort(Disposition::Release));
+        play.ask(&one.abort(Disposition::Release));
         play.lie(begin(2), granted(play, one.fence, 2));
     }),
     ("an attempt that is not counted", |play| {
         let one = play.start(1);
-        play.ask(one.abort(Disposition::Release));
+        play.ask(&one.abort(Disposition::Release));
         let fence = i64::try_from(play.now + MILLI).expect("small");
         play.lie(begin(2), granted(play, fence, 1));
     }),
@@ -232,18 +232,18 @@ const IMPOSSIBLE: &[Case] = &[
     }),
     ("a result that is lost after its acknowledgement", |play| {
         let one = play.start(1);
-        play.ask(one.complete("done"));
+        play.ask(&one.complete("done"));
         let fence = i64::try_from(play.now + MILLI).expect("small");
         play.lie(begin(2), granted(play, fence, 2));
     }),
     ("a result that is unknown after its acknowledgement", |play| {
         let one = play.start(1);
-        play.ask(one.complete("done"));
+        play.ask(&one.complete("done"));
         play.lie(Call::Lookup, refused("KEY_NOT_FOUND"));
     }),
     ("a replay of another result", |play| {
         let one = play.start(1);
-        play.ask(one.complete("done"));
+        play.ask(&one.complete("done"));
         if let Answer::Replayed { by, fence, attempt, completed_at, expires_at, .. } = play.decided(&begin(2))
         {
             let payload = "another".to_owned();
@@ -252,7 +252,7 @@ const IMPOSSIBLE: &[Case] = &[
     }),
     ("a second result", |play| {
         let one = play.start(1);
-        play.ask(one.complete("done"));
+        play.ask(&one.complete("done"));
         let at = play.now + MILLI;
         let kept = u64::try_from(play.policy.retention.as_micros()).expect("small");
         play.lie(one.complete("again"), Answer::Completed { at, expires_at: at + kept, repeated: false });
@@ -272,7 +272,7 @@ const IMPOSSIBLE: &[Case] = &[
         play.sends(complete.clone());
         play.wait(MILLI);
         play.decided(&complete);
-        play.ask(begin(2));
+        play.ask(&begin(2));
         let now = Timestamp::from_micros(play.now + MILLI);
         let (running, _) = begin(3).decide(before.as_ref(), &play.policy, now);
         play.lie(begin(3), running);
@@ -286,8 +286,8 @@ const IMPOSSIBLE: &[Case] = &[
     }),
     ("a checkpoint that the next owner does not get", |play| {
         let one = play.start(1);
-        play.ask(one.save("charged"));
-        play.ask(one.abort(Disposition::OutcomeUnknown));
+        play.ask(&one.save("charged"));
+        play.ask(&one.abort(Disposition::OutcomeUnknown));
         let fence = i64::try_from(play.now + MILLI).expect("small");
         play.lie(begin(2), granted(play, fence, 2));
     }),
@@ -305,8 +305,8 @@ const IMPOSSIBLE: &[Case] = &[
     }),
     ("a fence that falls after Forget", |play| {
         let one = play.start(1);
-        play.ask(one.complete("done"));
-        play.ask(Call::Forget(Forget { fence: one.fence(), force: false }));
+        play.ask(&one.complete("done"));
+        play.ask(&Call::Forget(Forget { fence: one.fence(), force: false }));
         play.lie(begin(2), granted(play, one.fence, 1));
     }),
 ];
@@ -314,40 +314,40 @@ const IMPOSSIBLE: &[Case] = &[
 const POSSIBLE: &[Case] = &[
     ("a life of a key", |play| {
         let one = play.start(1);
-        play.ask(begin(1));
-        play.ask(begin(2));
-        play.ask(one.save("charged"));
-        play.ask(one.renew());
-        play.ask(Call::Lookup);
-        play.ask(one.abort(Disposition::OutcomeUnknown));
+        play.ask(&begin(1));
+        play.ask(&begin(2));
+        play.ask(&one.save("charged"));
+        play.ask(&one.renew());
+        play.ask(&Call::Lookup);
+        play.ask(&one.abort(Disposition::OutcomeUnknown));
         let three = play.start(3);
-        play.ask(one.complete("late"));
-        play.ask(three.abort(Disposition::Release));
+        play.ask(&one.complete("late"));
+        play.ask(&three.abort(Disposition::Release));
         let four = play.start(4);
-        play.ask(four.complete("done"));
-        play.ask(four.complete("done"));
-        play.ask(four.complete("again"));
-        play.ask(begin(5));
-        play.ask(Call::Lookup);
-        play.ask(Call::Forget(Forget { fence: four.fence(), force: false }));
+        play.ask(&four.complete("done"));
+        play.ask(&four.complete("done"));
+        play.ask(&four.complete("again"));
+        play.ask(&begin(5));
+        play.ask(&Call::Lookup);
+        play.ask(&Call::Forget(Forget { fence: four.fence(), force: false }));
         play.start(6);
     }),
     ("a result without an answer, which shows later", |play| {
         let one = play.start(1);
         let complete = one.complete("done");
         play.sends(complete.clone());
-        play.ask(begin(2));
+        play.ask(&begin(2));
         play.wait(20 * MILLI);
         play.decided(&complete);
-        play.ask(begin(3));
-        play.ask(Call::Lookup);
+        play.ask(&begin(3));
+        play.ask(&Call::Lookup);
     }),
     ("calls without an answer, which never happen", |play| {
         play.sends(begin(1));
         let two = play.start(2);
         play.sends(two.complete("done"));
         play.sends(two.abort(Disposition::Release));
-        play.ask(begin(3));
+        play.ask(&begin(3));
         play.wait(LEASE + ALLOWANCE);
         play.start(4);
     }),
@@ -356,8 +356,8 @@ const POSSIBLE: &[Case] = &[
         play.wait(3 * MILLI);
         play.decided(&begin(1));
         play.wait(3 * MILLI);
-        play.ask(begin(2));
-        play.ask(Call::Lookup);
+        play.ask(&begin(2));
+        play.ask(&Call::Lookup);
         play.wait(LEASE + ALLOWANCE);
         play.start(3);
     }),

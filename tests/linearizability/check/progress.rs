@@ -1,24 +1,26 @@
-//! What was done before an interruption: a line for each history, in the file that `SEMEL_LINEARIZABLE_PROGRESS` names.
+//! What was done before an interruption: a line for each history, in a file that a variable names.
 
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::path::PathBuf;
 
-use crate::check::met::Met;
-use crate::nemeses;
+use super::met::Met;
 
 /// Figures of histories by their seeds.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Progress {
+    /// What is counted.
+    names: Vec<&'static str>,
     file: Option<PathBuf>,
     done: BTreeMap<u64, Vec<(String, u64)>>,
 }
 
 impl Progress {
-    pub(crate) fn of_environment() -> Self {
-        let Some(file) = std::env::var_os("SEMEL_LINEARIZABLE_PROGRESS").map(PathBuf::from) else {
-            return Self::default();
+    /// In the file that `variable` names; without it nothing is kept.
+    pub(crate) fn of(variable: &str, names: Vec<&'static str>) -> Self {
+        let Some(file) = std::env::var_os(variable).map(PathBuf::from) else {
+            return Self { names, file: None, done: BTreeMap::new() };
         };
         let text = std::fs::read_to_string(&file).unwrap_or_default();
         // A line that was cut off is of no history.
@@ -32,14 +34,14 @@ impl Progress {
             Some((seed, words.map(figure).collect::<Option<_>>()?))
         };
         let done = text.lines().filter_map(line).collect();
-        Self { file: Some(file), done }
+        Self { names, file: Some(file), done }
     }
 
     /// What a history came to, where it was done before.
     pub(crate) fn done(&self, seed: u64) -> Option<Met> {
         let figures = self.done.get(&seed)?;
         let mut met = Met::default();
-        for name in Met::NAMES.into_iter().chain(nemeses::NAMES) {
+        for name in self.names.iter().copied() {
             let times = figures.iter().find(|(of, _)| of == name).map_or(0, |(_, times)| *times);
             met.add(name, times);
         }
@@ -48,7 +50,8 @@ impl Progress {
 
     pub(crate) fn note(&self, seed: u64, met: &Met) {
         let Some(file) = &self.file else { return };
-        let figures: String = met.0.iter().map(|(name, times)| format!("{name}={times} ")).collect();
+        let figures: Vec<_> = met.0.iter().map(|(name, times)| format!("{name}={times} ")).collect();
+        let figures = figures.concat();
         let mut file = OpenOptions::new().create(true).append(true).open(file).expect("the file of progress");
         // One write, so that lines do not mix.
         file.write_all(format!("{seed} {figures}.\n").as_bytes()).expect("the file of progress takes a line");
