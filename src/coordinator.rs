@@ -114,7 +114,9 @@ impl Coordinator {
 
     fn replay(&self, call: &BeginCall<'_>) -> Option<BeginAnswer> {
         let record = self.records.replay_cache.get(call.key)?;
-        match decide(Some(&record), call.begin, call.policy, self.clock.now()) {
+        // By another server's clock it may have expired already, and the key have begun anew.
+        let latest = self.clock.now().plus(call.policy.clock_skew_allowance);
+        match decide(Some(&record), call.begin, call.policy, latest) {
             Transition::Unchanged(Ok(answer @ BeginAnswer::Replayed(_))) => Some(answer),
             Transition::Unchanged(_) | Transition::Change { .. } => None,
         }

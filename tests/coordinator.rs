@@ -11,11 +11,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use fixtures::{TestClock, begin, key};
+use fixtures::{TestClock, begin, key, result};
 use semel::coordinator::{BeginCall, CallError, Coordinator, Poll, Settings, in_key_order};
 use semel::domain::{
-    Abort, Begin, BeginAnswer, CheckpointName, Clock, Detail, Disposition, Fence, Fingerprint, Forget, Phase,
-    Policy, PositiveDuration, Refusal, Renew, SaveCheckpoint, Timestamp,
+    Abort, Begin, BeginAnswer, CheckpointName, Clock, Complete, Detail, Disposition, Fence, Fingerprint,
+    Forget, Phase, Policy, PositiveDuration, Refusal, Renew, SaveCheckpoint, Timestamp,
 };
 use semel::storage::Store;
 use semel::storage::memory::MemoryStore;
@@ -437,6 +437,28 @@ async fn once_a_server_has_seen_that_a_result_is_forgotten_it_replays_it_no_more
     assert!(matches!(replay, Ok(BeginAnswer::Replayed(_))), "within the cache's age it need not have heard");
     assert_eq!(server.lookup("k").await.unwrap_err(), CallError::Refused(Refusal::KeyNotFound));
     assert!(server.start("k", 3).await.fence > started.fence);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_expired_by_another_servers_clock_is_not_replayed_from_the_cache() {
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let on = |seed, ahead| Server::on(store.clone(), seed, ahead, Settings::default(), Faults::default());
+    // Within the allowance of a second.
+    let (server, ahead) = (on(1, Duration::ZERO), on(2, 900 * MILLI));
+    let started = server.start("k", 1).await;
+    let complete = Complete {
+        fence: started.fence,
+        attempt_id: begin(1).attempt_id,
+        result: result("done"),
+        retention: PositiveDuration::new(10 * SECOND).ok(),
+    };
+    server.run("k", &complete).await.unwrap();
+    let replay = server.begin("k", &begin(2)).await;
+    assert!(matches!(replay, Ok(BeginAnswer::Replayed(_))), "from the cache");
+    tokio::time::sleep(10 * SECOND - 500 * MILLI).await;
+    assert!(ahead.start("k", 3).await.fence > started.fence);
+    let running = server.begin("k", &begin(4)).await;
+    assert!(matches!(running, Ok(BeginAnswer::InProgress(_))), "{running:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -70,8 +70,8 @@ pub(crate) struct Search {
 struct State {
     record: Option<Record>,
     rules: Rules,
-    /// Replays of results that were forgotten, and when.
-    forgotten: Vec<(Answer, u64)>,
+    /// Replays of results that are gone, and until when a server's clock may show that it remembers them.
+    cached: Vec<(Answer, u64)>,
 }
 
 impl Search {
@@ -145,7 +145,7 @@ impl Object {
         heard: Option<&Answer>,
     ) -> Option<State> {
         let is_cached = |(replay, until): &(Answer, u64)| Some(replay) == heard && now.as_micros() < *until;
-        if matches!(asked.call, Call::Begin(_)) && state.forgotten.iter().any(is_cached) {
+        if matches!(asked.call, Call::Begin(_)) && state.cached.iter().any(is_cached) {
             return Some(state.clone());
         }
         let (answer, record) = asked.call.decide(state.record.as_ref(), policy, now);
@@ -156,8 +156,12 @@ impl Object {
         if !after.rules.allow(&asked.call, &answer, policy, now) {
             return None;
         }
-        if self.search.caches && answer == Answer::Forgotten {
-            after.forgotten.extend(replay(state.record.as_ref()).map(|it| (it, now.as_micros() + CACHED)));
+        if self.search.caches && record.is_some() {
+            // Forgotten, or expired by this clock and not yet by another that is behind by more than the allowance.
+            after.cached.extend(replay(state.record.as_ref()).map(|(replay, expires_at)| {
+                let until = expires_at.minus(policy.clock_skew_allowance).as_micros();
+                (replay, until.min(now.as_micros() + CACHED))
+            }));
         }
         after.record = record.or(after.record);
         Some(after)
@@ -216,17 +220,19 @@ fn thresholds(kept: &Kept, policy: &Policy) -> Vec<u64> {
     moments.into_iter().map(Timestamp::as_micros).collect()
 }
 
-fn replay(record: Option<&Record>) -> Option<Answer> {
+/// What a result is replayed as, and when it expires.
+fn replay(record: Option<&Record>) -> Option<(Answer, Timestamp)> {
     let Some(Record::Kept(kept)) = record else { return None };
     let Phase::Completed { result, .. } = &kept.phase else { return None };
-    Some(Answer::Replayed {
+    let replay = Answer::Replayed {
         by: kept.traceparent.map_or(0, semel::domain::Traceparent::span),
         fence: kept.fence.get(),
         attempt: kept.attempt,
         payload: String::from_utf8_lossy(&result.payload).into_owned(),
         completed_at: kept.changed_at.as_micros(),
         expires_at: kept.expires_at.as_micros(),
-    })
+    };
+    Some((replay, kept.expires_at))
 }
 
 fn micros(length: Duration) -> u64 {
