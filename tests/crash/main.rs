@@ -2,7 +2,7 @@
 //! it tells its callers; then every state that a loss of power may leave on the disk is made and opened, and must hold
 //! what had been told. docs/RELIABILITY.md says more.
 //!
-//! The same binary is the recorded process, so this has a harness of its own: `support/plain_harness.rs`.
+//! The same binary is the recorded process, and the one that plants breaks, so this has a harness of its own: `support/plain_harness.rs`.
 
 use std::process::ExitCode;
 
@@ -11,6 +11,7 @@ mod crashes;
 mod disk;
 #[path = "../support/plain_harness.rs"]
 mod plain_harness;
+mod planting;
 mod power;
 mod progress;
 #[path = "../support/mod.rs"]
@@ -26,11 +27,11 @@ const TESTS: &[(&str, fn())] = &[
         "a_store_that_acknowledges_before_its_sync_shows",
         power::a_store_that_acknowledges_before_its_sync_shows,
     ),
-    ("planted_breaks_show", power::planted_breaks_show),
+    ("planted_breaks_show", planting::planted_breaks_show),
 ];
 
 fn main() -> ExitCode {
-    if workload::work_as_child() {
+    if workload::work_as_child() || planting::plant_as_child() {
         return ExitCode::SUCCESS;
     }
     plain_harness::run(TESTS)

@@ -9,7 +9,6 @@ use semel::storage::embedded::{EmbeddedStore, Settings};
 use semel::storage::{Versioned, WriteId};
 use uuid::Uuid;
 
-use crate::breaks::BREAKS;
 use crate::crashes::{Outcome, Tally, Wanted, crash, place};
 use crate::disk::Disk;
 use crate::progress::{Counts, add, piece};
@@ -19,7 +18,7 @@ use crate::trace::{Call, Trace};
 use crate::workload::{MET, Work, data, settings};
 
 /// How many waves of calls are recorded, over two starts.
-const WAVES: u64 = 24;
+pub(crate) const WAVES: u64 = 24;
 /// Images of a second crash, for each that is crashed again.
 const IMAGES_AGAIN: u64 = 60;
 
@@ -140,34 +139,4 @@ pub(crate) fn a_store_that_acknowledges_before_its_sync_shows() {
     println!("without syncs: red after {} images: {:?}", outcome.tally.images, outcome.broken);
     assert!(!outcome.broken.is_empty(), "a store that does not sync passes");
     support::count("crash_breaks_found", 1);
-}
-
-/// `SEMEL_CRASH_BREAKS`: how many of the breaks are planted. `SEMEL_CRASH_BREAK_IMAGES`: how many images of each are looked
-/// at until one shows it.
-pub(crate) fn planted_breaks_show() {
-    let images = support::size("SEMEL_CRASH_BREAK_IMAGES", 400);
-    let root = place();
-    let trace = Work::new(1, WAVES).record(root.path());
-    let breaks = usize::try_from(support::size("SEMEL_CRASH_BREAKS", 3)).expect("a few");
-    let breaks = &BREAKS[..breaks.min(BREAKS.len())];
-    let mut missed = Vec::new();
-    for planted in breaks {
-        let (broken, times) = planted.plant(&trace);
-        assert!(times > 0, "{} is nowhere in the run", planted.what());
-        let empty = place();
-        let disk = Disk::of(empty.path()).expect("it can be read");
-        let wanted = Wanted { seed: 1, images, enough: 1, kept: 0 };
-        let outcome = crash(disk, &broken, Told::nothing(0), wanted, None);
-        println!(
-            "{} ({times} times): after {} images: {:?}",
-            planted.what(),
-            outcome.tally.images,
-            outcome.broken
-        );
-        if outcome.broken.is_empty() {
-            missed.push(planted.what());
-        }
-    }
-    support::count("crash_breaks_found", (breaks.len() - missed.len()) as u64);
-    assert!(missed.is_empty(), "these breaks pass: {missed:?}");
 }
