@@ -24,6 +24,9 @@ struct Play {
     policy: Policy,
     record: Option<Record>,
     now: u64,
+    /// How far the server's clock is ahead, and how far it was when.
+    ahead: i64,
+    clock: Timeline<i64>,
     place: u64,
     noted: Vec<Noted>,
 }
@@ -32,7 +35,14 @@ impl Play {
     fn new(on_lost_lease: OnLostLease) -> Self {
         let clock_skew_allowance = Duration::from_micros(ALLOWANCE);
         let policy = Policy { on_lost_lease, clock_skew_allowance, ..Policy::default() };
-        Self { policy, record: None, now: START, place: 0, noted: Vec::new() }
+        let clock = Timeline::new(0);
+        Self { policy, record: None, now: START, ahead: 0, clock, place: 0, noted: Vec::new() }
+    }
+
+    /// The server's clock is set.
+    fn jump(&mut self, ahead: i64) {
+        self.ahead = ahead;
+        self.clock.change(self.now, self.now, ahead);
     }
 
     fn wait(&mut self, micros: u64) {
@@ -46,7 +56,7 @@ impl Play {
 
     /// What is decided, and stored.
     fn decided(&mut self, call: &Call) -> Answer {
-        let now = Timestamp::from_micros(self.now);
+        let now = Timestamp::from_micros(self.now.saturating_add_signed(self.ahead));
         let (answer, next) = call.decide(self.record.as_ref(), &self.policy, now);
         self.record = next.or(self.record.take());
         answer
@@ -90,7 +100,7 @@ impl Play {
     fn verdict(&self) -> Result<(), String> {
         let world = World {
             policies: Timeline::new(Arc::new(self.policy.clone())),
-            clocks: vec![Timeline::new(0)],
+            clocks: vec![self.clock.clone()],
             caches: false,
         };
         check("played", &self.noted, &world)
@@ -368,6 +378,18 @@ const POSSIBLE: &[Case] = &[
         play.wait(MILLI);
         play.decided(&abort);
         play.start(2);
+    }),
+    ("a pause that shows only to a clock that went back", |play| {
+        let one = play.start(1);
+        let abort = one.abort(Disposition::Release);
+        let aborting = play.sends(abort.clone());
+        play.wait(5 * MILLI);
+        let aborted = play.decided(&abort);
+        play.hears(aborting, aborted);
+        play.jump(-4_000);
+        let paused = play.ask(&begin(2));
+        assert!(matches!(paused, Answer::InProgress { lease_end: None, .. }), "{paused:?}");
+        play.start(3);
     }),
     ("calls at the same time", |play| {
         let one = play.start(1);

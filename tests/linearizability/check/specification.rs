@@ -38,6 +38,8 @@ pub(crate) struct Moments {
     pub(crate) lease_ends: BTreeSet<u64>,
     pub(crate) fences: BTreeSet<u64>,
     pub(crate) changes: BTreeSet<u64>,
+    /// At which attempts began.
+    pub(crate) starts: BTreeSet<u64>,
 }
 
 /// Some of a key's calls, each by the bit of its place.
@@ -200,9 +202,13 @@ impl Object {
                 let lease = renew.lease.map_or(policy.lease, |lease| lease.get().min(policy.max_lease));
                 clocks.extend(moments.lease_ends.iter().map(|end| end - micros(lease)));
             }
-            Call::Complete(_) | Call::Abort(_) | Call::Save(_) | Call::Resolve(_) => {
+            Call::Abort(abort) => {
                 clocks.extend(&moments.changes);
+                // Whoever begins had no pause to wait for, though a clock that was behind may have shown one.
+                clocks.extend(moments.starts.iter().map(|start| start - micros(abort.retry_after)));
             }
+            Call::Resolve(_) => clocks.extend(moments.changes.union(&moments.starts)),
+            Call::Complete(_) | Call::Save(_) => clocks.extend(&moments.changes),
             Call::Lookup | Call::Forget(_) => {}
         }
         clocks.into_iter().filter(within).map(Timestamp::from_micros).collect()
@@ -260,6 +266,7 @@ impl Moments {
             Answer::Started { lease_end, fence: of, .. } => {
                 fence(*of);
                 self.lease_ends.insert(*lease_end);
+                self.starts.extend(answer.clock());
             }
             Answer::Completed { at, .. } => drop(self.changes.insert(*at)),
             Answer::Renewed { lease_end, .. } => drop(self.lease_ends.insert(*lease_end)),
