@@ -19,6 +19,7 @@ use tonic::{Request, Status};
 use crate::figures::{MIB, RECORD};
 use crate::report::{count, size};
 use crate::support::process::ServerProcess;
+use crate::support::samples::Samples;
 use crate::support::server::{attempt_id, key, success};
 
 /// Turns what would hang for good into a failure; no verdict is nearer to it than this.
@@ -206,11 +207,9 @@ pub(crate) async fn get(address: &str, path: &str) -> String {
 
 /// How many tasks of the server have not ended; that which answers is one of them.
 async fn tasks(target: &Target) -> u64 {
-    let metrics = get(&target.operations, "/metrics").await;
-    let line = metrics.lines().find_map(|line| line.strip_prefix("semel_tasks"));
-    line.and_then(|line| line.split_whitespace().last())
-        .and_then(|tasks| tasks.parse().ok())
-        .expect("it is told")
+    let answer = get(&target.operations, "/metrics").await;
+    let (_, metrics) = answer.split_once("\r\n\r\n").expect("a body after its headers");
+    Samples::read(metrics).of("semel_tasks")
 }
 
 /// Waits until `holds`, which it always does in the end.

@@ -116,6 +116,15 @@ impl World {
         arguments
     }
 
+    /// An attack on a server that believes all of this; its files are in `directory`.
+    fn attack(&self, name: &'static str, directory: &Path) -> Attack {
+        let arguments = self.arguments(directory);
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        Attack::new(name, FIXED + CONNECTIONS * (GREETED + HANDSHAKE))
+            .with(&arguments)
+            .through(Door { authority: Some(self.authority.pem.clone()), token: Some(TOKEN.to_owned()) })
+    }
+
     /// Rightly signed, and not to be believed.
     fn of_the_wrong_claims(&self, good: &Value) -> Vec<(&'static str, String)> {
         let mut wrong = vec![
@@ -278,11 +287,8 @@ fn said(status: &Status) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_method_denies_every_forged_credential() {
     let (world, directory) = (World::new(), tempfile::tempdir().unwrap());
-    let arguments = world.arguments(directory.path());
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    Attack::new("forged", FIXED + CONNECTIONS * (GREETED + HANDSHAKE))
-        .with(&arguments)
-        .through(Door { authority: Some(world.authority.pem.clone()), token: Some(TOKEN.to_owned()) })
+    world
+        .attack("forged", directory.path())
         .run(async |target, toll| {
             let channel = world.channel(&target.grpc, None).await.unwrap();
             let mut answers = BTreeSet::new();
@@ -358,11 +364,8 @@ async fn guesses_by_the_thousand() {
     const GUESSERS: u64 = 8;
     let guesses = size("SEMEL_HOSTILE_GUESSES", 2_000) / GUESSERS;
     let (world, directory) = (World::new(), tempfile::tempdir().unwrap());
-    let arguments = world.arguments(directory.path());
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    Attack::new("guessed", FIXED + CONNECTIONS * (GREETED + HANDSHAKE))
-        .with(&arguments)
-        .through(Door { authority: Some(world.authority.pem.clone()), token: Some(TOKEN.to_owned()) })
+    world
+        .attack("guessed", directory.path())
         .run(async |target, toll| {
             let mut guessing = tokio::task::JoinSet::new();
             for guesser in 0..GUESSERS {

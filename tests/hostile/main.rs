@@ -19,5 +19,6 @@ mod support {
     pub(crate) mod authority;
     pub(crate) mod process;
     pub(crate) mod raw;
+    pub(crate) mod samples;
     pub(crate) mod server;
 }
