@@ -81,7 +81,7 @@ def soak(program: pathlib.Path, hours: float, seed: int, rate: float, directory:
         process = lives.enter_context(steady_server.serving())
         steady = Steady(steady_server, process, random.Random(dice.getrandbits(32)))
         struck = Struck(struck_server, random.Random(dice.getrandbits(32)))
-        lives.callback(lambda: struck.life.close())
+        lives.callback(struck.life.close)
         started = time.monotonic()
         at_rest = watch.sample(steady_server, process.pid, started)
         samples: list[watch.Sample] = []

@@ -4,7 +4,7 @@ import contextlib
 import random
 import signal
 import subprocess
-import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 
@@ -17,7 +17,7 @@ STANDSTILL_SECONDS = (0.1, 3.0)
 
 def standstill(process: subprocess.Popen, dice: random.Random) -> None:
     process.send_signal(signal.SIGSTOP)
-    threading.Event().wait(dice.uniform(*STANDSTILL_SECONDS))
+    time.sleep(dice.uniform(*STANDSTILL_SECONDS))
     process.send_signal(signal.SIGCONT)
 
 
