@@ -39,11 +39,12 @@ AFTER_THE_END = ("SemelAbsent", "")
 # Which must not: what they look at did not happen there.
 SILENT = {
     ("SemelStoreUnknownOutcomes", "shop"),
+    ("SemelLogLinesLost", "shop"),
     ("SemelAvailabilityBurnsFast", "shop"),
     ("SemelAvailabilityBurnsSlowly", "shop"),
     *((alert, job) for job in ("slow", "failing")
       for alert in ("SemelDuplicateSideEffects", "SemelTakeovers", "SemelMismatchSpike", "SemelUnresolvedKeys",
-                    "SemelAttemptsExhausted")),
+                    "SemelAttemptsExhausted", "SemelLogLinesLost")),
 }
 
 
@@ -69,9 +70,11 @@ def unanswered(prometheus: Prometheus, queries: dict[str, str]) -> list[str]:
             if not any(map(math.isfinite, prometheus.values(query)))]
 
 
-def drive(prometheus: Prometheus, shop: Server) -> None:
+def drive(prometheus: Prometheus, *driven: Server) -> None:
     """Does what alerts fire at, again and again, until all of them have fired."""
-    for counter in ("semel_late_completions_total", 'semel_decisions_total{decision="mismatch",endpoint="charge"}'):
+    servers = {server.name: server for server in driven}
+    for counter in ("semel_late_completions_total", 'semel_decisions_total{decision="mismatch",endpoint="charge"}',
+                    'semel_log_lines_lost_total{job="unheard"}'):
         wait_until(f"{counter} is scraped", lambda: bool(prometheus.query(counter)))
 
     awaited = FIRING
@@ -83,15 +86,15 @@ def drive(prometheus: Prometheus, shop: Server) -> None:
             print("still to fire:", ", ".join(f"{alert} of {job}" for alert, job in sorted(missing)), flush=True)
             awaited = missing
         for alert in missing & states.DRIVEN.keys():
-            states.DRIVEN[alert](shop)
+            states.DRIVEN[alert](servers[alert[1]])
         return not missing
     wait_until("every alert has fired", all_fired)
 
 
 def prove(program: pathlib.Path, directory: pathlib.Path) -> None:
     shop = Server(program, directory, "shop", states.POLICY)
-    slow, failing = Server(program, directory, "slow"), Server(program, directory, "failing")
-    prometheus = Prometheus(directory, shortened(RULES.read_text(encoding="utf-8")), [shop, slow, failing])
+    slow, failing, unheard = (Server(program, directory, name) for name in ("slow", "failing", "unheard"))
+    prometheus = Prometheus(directory, shortened(RULES.read_text(encoding="utf-8")), [shop, slow, failing, unheard])
     with shop.serving():
         states.unresolved(shop)
         states.exhausted(shop)
@@ -107,6 +110,8 @@ def prove(program: pathlib.Path, directory: pathlib.Path) -> None:
             running.enter_context(slow.serving("delay_enter=300000"))
             # After some of each thread's, no sync is done any more.
             running.enter_context(failing.serving("error=EIO:when=40+"))
+            # Its log is on a disk that is full.
+            running.enter_context(unheard.serving(log=pathlib.Path("/dev/full")))
             states.first_calls(shop)
             load = ("--concurrency", "8", "--work", "20ms")
             running.enter_context(shop.load(*load, "--tenant", "steady", "--rate", "10", "--wait", "2s",
@@ -119,7 +124,7 @@ def prove(program: pathlib.Path, directory: pathlib.Path) -> None:
                 usual = 'sum(semel_decisions_total{job="shop",tenant="repeater",decision="completed"}) > 1000'
                 wait_until("there is a usual rate of duplicates", lambda: bool(prometheus.query(usual)))
             running.enter_context(shop.load(*load, *repeated, "0.9", "--concurrent", "0", "--rate", "20"))
-            drive(prometheus, shop)
+            drive(prometheus, shop, unheard)
             recorded = {name: f'{name}{{job="shop"}}' if name.startswith("job") else name for name in rules("record")}
             queries = dashboard_queries()
             missing = unanswered(prometheus, recorded) + unanswered(prometheus, queries)

@@ -69,19 +69,21 @@ class Server:
         self.operations = f"{self.address}:7401"
 
     @contextlib.contextmanager
-    def serving(self, syncs: str | None = None) -> Iterator[subprocess.Popen]:
-        """Serves within the block, on what the time before left. `syncs` is what strace injects into them."""
+    def serving(self, syncs: str | None = None, log: pathlib.Path | None = None) -> Iterator[subprocess.Popen]:
+        """Serves within the block, on what the time before left. `syncs` is what strace injects into them; `log` takes
+        what it says, instead of a file of its directory."""
         command = [str(self.program), "serve", "--listen", f"{self.address}:7400", "--ops-listen", self.operations,
                    "--data-dir", "data", "--policy", "policy.toml", "--clock-skew-allowance", "100ms"]
         if syncs:
             # With -D the server is our own child, and gets our signals.
             command = ["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fsync,fdatasync",
                        "-e", f"inject=fsync,fdatasync:{syncs}", *command]
-        with running(command, self.directory / "log", cwd=self.directory) as process:
+        with running(command, log or self.directory / "log", cwd=self.directory) as process:
             def ready() -> bool:
                 if process.poll() is not None:
-                    log = (self.directory / "log").read_text(encoding="utf-8", errors="replace")
-                    raise SystemExit(f"the server {self.name} ended with {process.returncode}:\n{log}")
+                    said = f"{log} has what it said" if log else (self.directory / "log").read_text(
+                        encoding="utf-8", errors="replace")
+                    raise SystemExit(f"the server {self.name} ended with {process.returncode}:\n{said}")
                 return answers(f"http://{self.operations}/readyz")
             wait_until(f"the server {self.name} is ready", ready)
             yield process

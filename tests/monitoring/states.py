@@ -91,10 +91,18 @@ def replayed_failures(server: Server) -> None:
     at_once(server, 12, lambda server: begin(server, "charge", key, status=101))
 
 
+def forgotten(server: Server) -> None:
+    """An operator's call, which the audit log has a line of."""
+    key = new_key()
+    *_, fence, _, _ = begin(server, "charge", key)
+    server.call("forget", *SHOP, "--endpoint", "charge", "--key", key, "--fence", fence, "--force")
+
+
 # What to do until each alert fires, for the server of that name. Load and injected errors do the rest.
 DRIVEN: dict[tuple[str, str], Callable[[Server], None]] = {
     ("SemelDuplicateSideEffects", "shop"): late_completion,
     ("SemelTakeovers", "shop"): lambda server: at_once(server, 6, takeover),
     ("SemelMismatchSpike", "shop"): lambda server: at_once(server, 6, mismatch),
     ("SemelReplayedFailures", "shop"): replayed_failures,
+    ("SemelLogLinesLost", "unheard"): forgotten,
 }
