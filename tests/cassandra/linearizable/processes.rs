@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
 
 use nix::sys::signal::Signal;
 use rand::RngExt as _;
@@ -133,9 +132,7 @@ pub(super) fn history(
     }
     pause(random, 200..800);
     let world = World { policies, clocks: vec![Timeline::new(0); SERVERS], caches: true };
-    let began = Instant::now();
     met.join(&course.end(runtime, &world)?);
-    println!("ended and judged in {} s", began.elapsed().as_secs());
     for Served { server, .. } in &servers {
         met.add("unknown_outcomes", unknown_outcomes(server));
     }

@@ -83,7 +83,9 @@ fn linearizable(calls: &[Noted], events: &[(u64, usize, bool)], world: &World) -
         .filter_map(|(_, of, _)| Some((*of, calls[*of].heard.as_ref()?)))
         .collect();
     let mut moments = Moments::default();
-    answers.values().for_each(|heard| moments.learn(&heard.answer));
+    for heard in answers.values() {
+        moments.learn(&heard.answer);
+    }
     let answered = answers.keys().fold(0, |answered, of| answered | (1 << of));
     let search = Search::new(moments, world.caches, answered, STEPS);
     let end = answers.values().map(|heard| heard.at).max().unwrap_or(0);
