@@ -31,3 +31,17 @@ pub(crate) const MOST_STREAMS: u64 = 1_024;
 pub(crate) const REQUEST: u64 = 4 * MIB;
 /// How much a request may unpack to, for each of its bytes.
 pub(crate) const UNPACKED: u64 = 16;
+
+/// How many processors unpack requests at once.
+pub(crate) fn processors() -> u64 {
+    std::thread::available_parallelism().map_or(1, |processors| processors.get() as u64)
+}
+
+/// The figures of large messages hold by a setting of the allocator, which is the image's.
+#[test]
+fn servers_are_started_as_in_the_image() {
+    let image = include_str!("../../Containerfile");
+    let (name, value) = crate::support::process::ALLOCATOR;
+    let set = image.lines().find(|line| line.starts_with("ENV ")).expect("the image sets variables");
+    assert!(set.split(' ').any(|it| it == format!("{name}={value}")), "{set}");
+}

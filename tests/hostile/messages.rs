@@ -6,7 +6,7 @@ use tokio::net::TcpStream;
 use tonic::Code;
 
 use crate::attacked::{Attack, soon};
-use crate::figures::{FIXED, REQUEST, UNPACKED};
+use crate::figures::{FIXED, REQUEST, UNPACKED, processors};
 use crate::report::size;
 use crate::support::raw::{RawClient, framed};
 use crate::wire::BEGIN;
@@ -131,8 +131,9 @@ async fn requests_that_unpack_to_far_more_than_they_are() {
         case("empty labels", BEGIN, filled(&[0x4a, 0]), Code::OutOfRange),
         case("labels", BEGIN, labels(300_000), Code::InvalidArgument),
     ];
-    // One at a time: its bytes as they come and as they are kept, and sixteen for each of them.
-    Attack::new("unpacked", FIXED + (2 + UNPACKED) * REQUEST)
+    // One at a time: its bytes as they come and as they are kept; and sixteen for each of them on every processor, whose
+    // share of memory the allocator keeps.
+    Attack::new("unpacked", FIXED + (2 + processors() * UNPACKED) * REQUEST)
         .run(async |target, toll| {
             let mut client = RawClient::connect(&target.grpc).await;
             toll.add("connections", 1);

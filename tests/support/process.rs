@@ -14,6 +14,9 @@ use nix::unistd::Pid;
 
 use crate::support;
 
+/// What the image sets, so that large messages go back to the system: docs/adr/0024.
+pub(crate) const ALLOCATOR: (&str, &str) = ("MALLOC_MMAP_THRESHOLD_", "131072");
+
 /// A server, killed when this is dropped.
 #[derive(Debug)]
 pub(crate) struct ServerProcess {
@@ -37,6 +40,7 @@ impl ServerProcess {
             .arg("--data-dir")
             .arg(data)
             .args(arguments)
+            .env(ALLOCATOR.0, ALLOCATOR.1)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
