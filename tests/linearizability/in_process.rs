@@ -30,7 +30,7 @@ use crate::check::history::{Timeline, World, wall};
 use crate::check::met::Met;
 use crate::check::policies::drawn;
 use crate::processes::ALLOWANCE;
-use crate::{CALLERS, judge, manners};
+use crate::{CALLERS, manners};
 
 /// A disk whose writes take long, and do not always say that they are done.
 #[derive(Debug)]
@@ -113,7 +113,7 @@ async fn serve(
     (address, AbortOnDropHandle::new(running))
 }
 
-pub(crate) fn history(runtime: &Runtime, seed: u64, random: &mut StdRng) -> Met {
+pub(crate) fn history(runtime: &Runtime, seed: u64, random: &mut StdRng) -> Result<Met, String> {
     let directory = TempDir::new().unwrap();
     let settings =
         embedded::Settings { free_space_reserve_bytes: 0, ..embedded::Settings::new(directory.path()) };
@@ -177,8 +177,8 @@ pub(crate) fn history(runtime: &Runtime, seed: u64, random: &mut StdRng) -> Met 
     met.add("slow_writes", disk.slow_writes.load(Ordering::Relaxed));
     met.add("unsaid_writes", disk.unsaid_writes.load(Ordering::Relaxed));
     let world = World { policies: in_force, clocks: vec![ahead], caches: false };
-    let met_by_callers = judge(runtime, seed, course, &world);
+    let met_by_callers = course.end(runtime, &world)?;
     drop(server);
     met.join(&met_by_callers);
-    met
+    Ok(met)
 }

@@ -16,8 +16,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use check::callers::Manners;
-use check::course::Course;
-use check::history::World;
 use check::met::Met;
 use check::progress::Progress;
 use rand::SeedableRng as _;
@@ -42,23 +40,19 @@ fn manners() -> Manners {
     }
 }
 
-/// Ends a history, and judges each of its keys.
-fn judge(runtime: &Runtime, seed: u64, course: Course, world: &World) -> Met {
-    course.end(runtime, world).unwrap_or_else(|problem| {
-        panic!("seed {seed}: {problem}\nAgain: SEMEL_LINEARIZABLE_FIRST_SEED={seed} SEMEL_LINEARIZABLE=1")
-    })
-}
-
 /// The history of a seed: every third is of servers in this process, whose clocks jump.
-fn history(runtime: &Runtime, seed: u64) -> Met {
+fn history(runtime: &Runtime, seed: u64) -> Result<Met, String> {
     let mut random = StdRng::seed_from_u64(seed);
-    let mut met = if seed.is_multiple_of(3) {
+    let judged = if seed.is_multiple_of(3) {
         in_process::history(runtime, seed, &mut random)
     } else {
         processes::history(runtime, seed, &mut random)
     };
+    let again = "Again: SEMEL_LINEARIZABLE_FIRST_SEED";
+    let mut met =
+        judged.map_err(|problem| format!("seed {seed}: {problem}\n{again}={seed} SEMEL_LINEARIZABLE=1"))?;
     met.add("histories", 1);
-    met
+    Ok(met)
 }
 
 #[test]
@@ -69,7 +63,7 @@ fn every_history_is_linearizable() {
     let names: Vec<_> = Met::NAMES.into_iter().chain(nemeses::NAMES).collect();
     let progress = Progress::of("SEMEL_LINEARIZABLE_PROGRESS", names.clone());
     let next = AtomicU64::new(first);
-    let met = Mutex::new(Met::default());
+    let sum = Mutex::new((Met::default(), Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..AT_ONCE {
             scope.spawn(|| {
@@ -78,17 +72,29 @@ fn every_history_is_linearizable() {
                     if seed >= last {
                         return;
                     }
-                    let of_seed = progress.done(seed).unwrap_or_else(|| {
-                        let met = history(&runtime, seed);
-                        progress.note(seed, &met);
-                        met
-                    });
-                    met.lock().unwrap_or_else(PoisonError::into_inner).join(&of_seed);
+                    let before = progress.done(seed);
+                    let is_new = before.is_none();
+                    let judged = before.map_or_else(|| history(&runtime, seed), Ok);
+                    let mut sum = sum.lock().unwrap_or_else(PoisonError::into_inner);
+                    match judged {
+                        Ok(met) => {
+                            if is_new {
+                                progress.note(seed, &met);
+                            }
+                            sum.0.join(&met);
+                        }
+                        Err(problem) => {
+                            sum.1.push(problem);
+                            // No other is begun.
+                            next.fetch_max(last, Ordering::Relaxed);
+                        }
+                    }
                 }
             });
         }
     });
-    let met = met.into_inner().unwrap();
+    let (met, problems) = sum.into_inner().unwrap();
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
     println!("seeds {first} to {}", last - 1);
     for name in names {
         support::count(&format!("linearizable_{name}"), met.0.get(name).copied().unwrap_or(0));

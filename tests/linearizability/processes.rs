@@ -17,10 +17,11 @@ use crate::check::history::{Timeline, World, wall};
 use crate::check::met::Met;
 use crate::check::policies::{drawn, put_in_force};
 use crate::program::Program;
-use crate::{CALLERS, judge, manners};
+use crate::{CALLERS, manners};
 
 /// How far clocks may differ here: there is one, and leases are short.
 pub(crate) const ALLOWANCE: Duration = Duration::from_millis(30);
+
 fn start(directory: &Path) -> Program {
     let policy = directory.join("policy.toml").display().to_string();
     let allowance = format!("{}ms", ALLOWANCE.as_millis());
@@ -31,7 +32,7 @@ fn address(server: &Program) -> &str {
     server.url.trim_start_matches("http://")
 }
 
-pub(crate) fn history(runtime: &Runtime, seed: u64, random: &mut StdRng) -> Met {
+pub(crate) fn history(runtime: &Runtime, seed: u64, random: &mut StdRng) -> Result<Met, String> {
     let directory = TempDir::new().unwrap();
     let (text, first) = drawn(random, ALLOWANCE);
     let policy = directory.path().join("policy.toml");
@@ -86,6 +87,6 @@ pub(crate) fn history(runtime: &Runtime, seed: u64, random: &mut StdRng) -> Met 
     }
     pause(random, 400);
     let world = World { policies, clocks: vec![Timeline::new(0)], caches: false };
-    met.join(&judge(runtime, seed, course, &world));
-    met
+    met.join(&course.end(runtime, &world)?);
+    Ok(met)
 }
