@@ -176,7 +176,7 @@ pub(crate) fn history(runtime: &Runtime, seed: u64, random: &mut StdRng) -> Resu
     pause(random, 300);
     met.add("slow_writes", disk.slow_writes.load(Ordering::Relaxed));
     met.add("unsaid_writes", disk.unsaid_writes.load(Ordering::Relaxed));
-    let world = World { policies: in_force, clocks: vec![ahead], caches: false };
+    let world = World { policies: in_force, clocks: vec![ahead], is_shared: false };
     let met_by_callers = course.end(runtime, &world)?;
     drop(server);
     met.join(&met_by_callers);

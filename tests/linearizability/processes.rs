@@ -86,7 +86,7 @@ pub(crate) fn history(runtime: &Runtime, seed: u64, random: &mut StdRng) -> Resu
         }
     }
     pause(random, 400);
-    let world = World { policies, clocks: vec![Timeline::new(0)], caches: false };
+    let world = World { policies, clocks: vec![Timeline::new(0)], is_shared: false };
     met.join(&course.end(runtime, &world)?);
     Ok(met)
 }

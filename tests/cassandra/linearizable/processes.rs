@@ -131,7 +131,7 @@ pub(super) fn history(
         }
     }
     pause(random, 200..800);
-    let world = World { policies, clocks: vec![Timeline::new(0); SERVERS], caches: true };
+    let world = World { policies, clocks: vec![Timeline::new(0); SERVERS], is_shared: true };
     met.join(&course.end(runtime, &world)?);
     for Served { server, .. } in &servers {
         met.add("unknown_outcomes", unknown_outcomes(server));

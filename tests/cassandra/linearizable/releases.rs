@@ -173,7 +173,7 @@ pub(super) fn history(
         }
     }
     pause(random, 200..800);
-    let world = World { policies, clocks, caches: true };
+    let world = World { policies, clocks, is_shared: true };
     met.join(&course.end(runtime, &world)?);
     met.add("unknown_outcomes", servers.iter().map(Semel::unknown_outcomes).sum());
     Ok(met)

@@ -1,6 +1,6 @@
 //! Whether a key's calls could have happened one at a time, each between its sending and its answer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::rc::Rc;
 use std::time::Duration;
@@ -13,6 +13,8 @@ use super::specification::{Asked, Calls, Moments, Object, Search};
 
 /// How many steps may be tried for a key.
 const STEPS: u64 = 400_000;
+
+const ONCE: &str = "each call is sent once and answered once";
 
 /// Each call is a thread of its own to the checker, which tries them in this order: so a good guess of when each
 /// happened finds the order at once. It decides nothing else.
@@ -76,7 +78,6 @@ fn events(calls: &[Noted]) -> Vec<(u64, usize, bool)> {
 
 /// Whether the beginning of a history is linearizable that these events are.
 fn linearizable(calls: &[Noted], events: &[(u64, usize, bool)], world: &World) -> Verdict {
-    assert!(calls.len() <= Calls::BITS as usize, "{} calls of one key", calls.len());
     let answers: BTreeMap<usize, &Heard> = events
         .iter()
         .filter(|(_, _, is_call)| !is_call)
@@ -87,33 +88,76 @@ fn linearizable(calls: &[Noted], events: &[(u64, usize, bool)], world: &World) -
         moments.learn(&heard.answer);
     }
     let answered = answers.keys().fold(0, |answered, of| answered | (1 << of));
-    let search = Search::new(moments, world.caches, answered, STEPS);
+    let search = Search::new(moments, world.is_shared, answered, STEPS);
     let end = answers.values().map(|heard| heard.at).max().unwrap_or(0);
     let guesses = guesses(calls);
     let guess = |of: usize| (guesses[of], of);
+    let twice = if world.is_shared { sent_twice(calls) } else { Vec::new() };
+    assert!(calls.len() + twice.len() <= Calls::BITS as usize, "{} calls of one key", calls.len());
+    // Of its two sendings the first has a place after all calls.
+    let first_sending = |of: usize| twice.iter().position(|it| *it == of).map(|nth| calls.len() + nth);
     let mut tester = LinearizabilityTester::<Guess, Object>::new(Object::new(search.clone()));
     for (_, of, is_call) in events {
         let noted = &calls[*of];
-        let done = if *is_call {
+        let first =
+            first_sending(*of).filter(|_| answers.contains_key(of)).map(|place| (noted.sent_at, place));
+        if *is_call {
             let until = answers.get(of).map_or(end.max(noted.sent_at), |heard| heard.at);
             let clock = world.clock(noted.server, noted.sent_at, until);
-            let policies = world.policies.during(noted.sent_at, until).cloned().collect();
-            let asked = Asked { place: *of, call: noted.call.clone(), clock, policies };
-            tester.on_invoke(guess(*of), Rc::new(asked)).map(drop)
+            let policies: Vec<_> = world.policies.during(noted.sent_at, until).cloned().collect();
+            let asked = |place, is_first_sending| {
+                let (call, policies) = (noted.call.clone(), policies.clone());
+                Rc::new(Asked { place, call, clock, policies, is_first_sending })
+            };
+            if let Some(first) = first {
+                tester.on_invoke(first, asked(first.1, true)).expect(ONCE);
+            }
+            tester.on_invoke(guess(*of), asked(*of, false)).expect(ONCE);
         } else {
-            tester.on_return(guess(*of), Some(answers[of].answer.clone())).map(drop)
-        };
-        done.expect("each call is sent once and answered once");
+            if let Some(first) = first {
+                tester.on_return(first, None).expect(ONCE);
+            }
+            tester.on_return(guess(*of), Some(answers[of].answer.clone())).expect(ONCE);
+        }
     }
     // What was not heard of may have happened until the end.
     for (_, of, _) in events.iter().filter(|(_, of, is_call)| *is_call && !answers.contains_key(of)) {
-        tester.on_return(guess(*of), None).expect("each call is sent once and answered once");
+        tester.on_return(guess(*of), None).expect(ONCE);
     }
     match (tester.is_consistent(), search.is_given_up()) {
         (true, _) => Verdict::Yes,
         (false, true) => Verdict::NotJudged,
         (false, false) => Verdict::No,
     }
+}
+
+/// Calls that may have been done when they were first sent to the store, although their answer is not that of it: it was
+/// decided when they were sent again, and others had written meanwhile.
+fn sent_twice(calls: &[Noted]) -> Vec<usize> {
+    let told: BTreeSet<u64> = calls
+        .iter()
+        .filter_map(|noted| match &noted.heard.as_ref()?.answer {
+            Answer::InProgress { by, .. } | Answer::Unresolved { by, .. } => Some(*by),
+            Answer::Record(shown) => Some(shown.by),
+            _ => None,
+        })
+        .collect();
+    let is_one = |noted: &Noted| match (&noted.call, noted.heard.as_ref().map(|heard| &heard.answer)) {
+        (Call::Lookup, _) | (_, None) => false,
+        (Call::Begin(begin), Some(answer)) => {
+            let own = number(begin.attempt_id);
+            let is_of_another = match answer {
+                Answer::InProgress { by, .. }
+                | Answer::Unresolved { by, .. }
+                | Answer::Replayed { by, .. } => *by != own,
+                Answer::Refused(_) => true,
+                _ => false,
+            };
+            is_of_another && told.contains(&own)
+        }
+        (_, Some(answer)) => matches!(answer, Answer::Refused(_)),
+    };
+    (0..calls.len()).filter(|of| is_one(&calls[*of])).collect()
 }
 
 /// About when each call happened; the end of time for one that nobody was told of.

@@ -133,8 +133,9 @@ pub(crate) struct World {
     pub(crate) policies: Timeline<Arc<Policy>>,
     /// Of each server, by how many microseconds its clock was ahead of the system's.
     pub(crate) clocks: Vec<Timeline<i64>>,
-    /// Whether another server's cache may replay what was forgotten.
-    pub(crate) caches: bool,
+    /// Whether several servers share the store. Then another server's cache may replay what was forgotten, and a call that
+    /// is sent to the store again, for nobody knew whether it was done, may find that others wrote since.
+    pub(crate) is_shared: bool,
 }
 
 impl World {

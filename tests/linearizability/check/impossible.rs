@@ -22,6 +22,8 @@ const ALLOWANCE: u64 = 30 * MILLI;
 /// A key that is played by the state machine, and a caller who is told other things now and then.
 struct Play {
     policy: Policy,
+    /// Whether others write to the store, too.
+    is_shared: bool,
     record: Option<Record>,
     now: u64,
     /// How far the server's clock is ahead, and how far it was when.
@@ -36,7 +38,16 @@ impl Play {
         let clock_skew_allowance = Duration::from_micros(ALLOWANCE);
         let policy = Policy { on_lost_lease, clock_skew_allowance, ..Policy::default() };
         let clock = Timeline::new(0);
-        Self { policy, record: None, now: START, ahead: 0, clock, place: 0, noted: Vec::new() }
+        Self {
+            policy,
+            is_shared: false,
+            record: None,
+            now: START,
+            ahead: 0,
+            clock,
+            place: 0,
+            noted: Vec::new(),
+        }
     }
 
     /// The server's clock is set.
@@ -101,7 +112,7 @@ impl Play {
         let world = World {
             policies: Timeline::new(Arc::new(self.policy.clone())),
             clocks: vec![self.clock.clone()],
-            caches: false,
+            is_shared: self.is_shared,
         };
         check("played", &self.noted, &world)
     }
@@ -313,6 +324,20 @@ const IMPOSSIBLE: &[Case] = &[
         play.now -= 5 * MILLI;
         play.hears(place, answer);
     }),
+    ("an Abort that happened, and is refused by the one server that there is", |play| {
+        let one = play.start(1);
+        let abort = one.abort(Disposition::Release);
+        let place = play.sends(abort.clone());
+        play.wait(MILLI);
+        play.decided(&abort);
+        play.start(2);
+        play.hears(place, refused("FENCE_LOST"));
+    }),
+    ("an owner in its time that one of several servers tells to stop", |play| {
+        play.is_shared = true;
+        let one = play.start(1);
+        play.lie(one.complete("done"), refused("FENCE_LOST"));
+    }),
     ("a fence that falls after Forget", |play| {
         let one = play.start(1);
         play.ask(&one.complete("done"));
@@ -390,6 +415,16 @@ const POSSIBLE: &[Case] = &[
         let paused = play.ask(&begin(2));
         assert!(matches!(paused, Answer::InProgress { lease_end: None, .. }), "{paused:?}");
         play.start(3);
+    }),
+    ("an Abort that happened, and is refused when one of several servers sends it again", |play| {
+        play.is_shared = true;
+        let one = play.start(1);
+        let abort = one.abort(Disposition::Release);
+        let place = play.sends(abort.clone());
+        play.wait(MILLI);
+        play.decided(&abort);
+        play.start(2);
+        play.hears(place, refused("FENCE_LOST"));
     }),
     ("calls at the same time", |play| {
         let one = play.start(1);

@@ -30,6 +30,9 @@ pub(crate) struct Asked {
     /// What the server's clock may have shown while the call was there.
     pub(crate) clock: (u64, u64),
     pub(crate) policies: Vec<Arc<Policy>>,
+    /// Whether it is the first sending of a call that was sent to the store again, and answered then: it may be done or
+    /// not.
+    pub(crate) is_first_sending: bool,
 }
 
 /// Moments that answers told of, at which a call whose own answer tells none may have been decided.
@@ -58,7 +61,7 @@ pub(crate) struct Object {
 #[derive(Debug)]
 pub(crate) struct Search {
     moments: Moments,
-    caches: bool,
+    is_shared: bool,
     /// The calls that were answered.
     answered: Calls,
     /// How many steps may be tried until it is not judged.
@@ -77,9 +80,9 @@ struct State {
 }
 
 impl Search {
-    pub(crate) fn new(moments: Moments, caches: bool, answered: Calls, steps: u64) -> Rc<Self> {
+    pub(crate) fn new(moments: Moments, is_shared: bool, answered: Calls, steps: u64) -> Rc<Self> {
         let (steps_left, tried) = (Cell::new(steps), RefCell::default());
-        Rc::new(Self { moments, caches, answered, steps_left, tried })
+        Rc::new(Self { moments, is_shared, answered, steps_left, tried })
     }
 
     /// Whether it was given up.
@@ -126,6 +129,11 @@ impl Object {
                 }
             }
         }
+        if asked.is_first_sending {
+            next.extend(
+                self.states.iter().filter(|state| !next.contains(state)).cloned().collect::<Vec<_>>(),
+            );
+        }
         if next.is_empty() && answer.is_none() && self.done & search.answered == search.answered {
             next.clone_from(&self.states);
         }
@@ -158,7 +166,7 @@ impl Object {
         if !after.rules.allow(&asked.call, &answer, policy, now) {
             return None;
         }
-        if self.search.caches && record.is_some() {
+        if self.search.is_shared && record.is_some() {
             // Forgotten, or expired by this clock and not yet by another that is behind by more than the allowance.
             after.cached.extend(replay(state.record.as_ref()).map(|(replay, expires_at)| {
                 let until = expires_at.minus(policy.clock_skew_allowance).as_micros();
