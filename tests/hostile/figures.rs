@@ -40,7 +40,7 @@ pub(crate) fn processors() -> u64 {
 /// The figures of large messages hold by a setting of the allocator, which is the image's.
 #[test]
 fn servers_are_started_as_in_the_image() {
-    let image = include_str!("../../Containerfile");
+    let (_, image) = include_str!("../../Containerfile").split_once("\nFROM scratch\n").expect("the image");
     let (name, value) = crate::support::process::ALLOCATOR;
     let set = image.lines().find(|line| line.starts_with("ENV ")).expect("the image sets variables");
     assert!(set.split(' ').any(|it| it == format!("{name}={value}")), "{set}");
