@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use scylla::client::session::Session;
 use scylla::deserialize::row::DeserializeRow;
+use scylla::errors::ExecutionError;
 use semel::domain::{Clock, Key, OnLostLease, Policy, Record, Timestamp};
 use semel::storage::scylla::schema::{self, Replication};
 use semel::storage::scylla::{ScyllaStore, Settings};
@@ -77,10 +78,17 @@ impl Database {
     where
         R: for<'f, 'm> DeserializeRow<'f, 'm>,
     {
-        let answer = self.session.query_unpaged(self.named(question), &[]).await;
-        let rows =
-            answer.unwrap_or_else(|error| panic!("{question}: {error}")).into_rows_result().expect("rows");
-        rows.rows::<R>().expect("of this type").collect::<Result<_, _>>().expect("of this type")
+        self.try_ask(question).await.unwrap_or_else(|error| panic!("{question}: {error}"))
+    }
+
+    /// The same, where nodes may be too few or too slow to answer.
+    pub(crate) async fn try_ask<R>(&self, question: &str) -> Result<Vec<R>, ExecutionError>
+    where
+        R: for<'f, 'm> DeserializeRow<'f, 'm>,
+    {
+        let answer = self.session.query_unpaged(self.named(question), &[]).await?;
+        let rows = answer.into_rows_result().expect("rows");
+        Ok(rows.rows::<R>().expect("of this type").collect::<Result<_, _>>().expect("of this type"))
     }
 
     /// Whether a question is answered at all.

@@ -106,9 +106,9 @@ impl Servers<'_> {
     }
 }
 
-/// Whether there is a record of the next format.
+/// Whether there is a record of the next format, as far as the nodes say.
 async fn is_written(database: &Database) -> bool {
-    let rows = database.ask::<(Vec<u8>,)>("SELECT record FROM KS.record").await;
+    let rows = database.try_ask::<(Vec<u8>,)>("SELECT record FROM KS.record").await.unwrap_or_default();
     rows.iter().any(|(record,)| record.first() == Some(&FormatVersion::NEXT.get()))
 }
 
