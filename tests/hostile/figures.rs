@@ -13,7 +13,7 @@ pub(crate) const NOT_GREETED: u64 = 16 * KIB;
 /// A TLS handshake that goes on.
 pub(crate) const HANDSHAKE: u64 = 64 * KIB;
 /// A connection that has greeted.
-pub(crate) const GREETED: u64 = 32 * KIB;
+pub(crate) const GREETED: u64 = 40 * KIB;
 /// A stream that was opened.
 pub(crate) const STREAM: u64 = 8 * KIB;
 /// A call under way, whatever it waits for; its message, where that is large, left out.
