@@ -142,18 +142,26 @@ fn sent_twice(calls: &[Noted]) -> Vec<usize> {
             _ => None,
         })
         .collect();
+    let is_begun_after = |attempt: u64, sent: u64| {
+        calls.iter().any(|noted| {
+            let is_it = matches!(&noted.call, Call::Begin(begin) if number(begin.attempt_id) == attempt);
+            is_it && noted.heard.as_ref().is_none_or(|heard| heard.place > sent)
+        })
+    };
     let is_one = |noted: &Noted| match (&noted.call, noted.heard.as_ref().map(|heard| &heard.answer)) {
         (Call::Lookup, _) | (_, None) => false,
         (Call::Begin(begin), Some(answer)) => {
             let own = number(begin.attempt_id);
-            let is_of_another = match answer {
-                Answer::InProgress { by, .. }
-                | Answer::Unresolved { by, .. }
-                | Answer::Replayed { by, .. } => *by != own,
-                Answer::Refused(_) => true,
+            match answer {
+                Answer::InProgress { by, attempt, .. }
+                | Answer::Unresolved { by, attempt, .. }
+                | Answer::Replayed { by, attempt, .. } => {
+                    // Nobody need have seen it, where another took over from it meanwhile.
+                    *by != own && (told.contains(&own) || (*attempt > 1 && is_begun_after(*by, noted.sent)))
+                }
+                Answer::Refused(_) => told.contains(&own),
                 _ => false,
-            };
-            is_of_another && told.contains(&own)
+            }
         }
         (_, Some(answer)) => matches!(answer, Answer::Refused(_)),
     };

@@ -426,6 +426,16 @@ const POSSIBLE: &[Case] = &[
         play.start(2);
         play.hears(place, refused("FENCE_LOST"));
     }),
+    ("a Begin that happened unseen, and is told of who took over when a server sends it again", |play| {
+        play.is_shared = true;
+        let place = play.sends(begin(1));
+        play.wait(MILLI);
+        play.decided(&begin(1));
+        play.wait(LEASE + ALLOWANCE + MILLI);
+        play.start(2);
+        let told = play.decided(&begin(1));
+        play.hears(place, told);
+    }),
     ("calls at the same time", |play| {
         let one = play.start(1);
         let complete = one.complete("done");
