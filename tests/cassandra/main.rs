@@ -11,6 +11,7 @@ use cluster::Cluster;
 use tokio::runtime::Runtime;
 
 mod abandoned;
+#[path = "../support/between.rs"]
 mod between;
 mod callers;
 #[path = "../support/server.rs"]

@@ -2,7 +2,8 @@
 //! it tells its callers; then every state that a loss of power may leave on the disk is made and opened, and must hold
 //! what had been told. docs/RELIABILITY.md says more.
 //!
-//! The same binary is the recorded process, and the one that plants breaks, so this has a harness of its own: `support/plain_harness.rs`.
+//! The same binary is the recorded process, and the one that plants breaks, so this has a harness of its own:
+//! `support/plain_harness.rs`.
 
 use std::process::ExitCode;
 

@@ -10,18 +10,19 @@ use rand::RngExt as _;
 use rand::rngs::StdRng;
 use semel::audit::Audit;
 use semel::coordinator::{Coordinator, Settings};
-use semel::domain::{Clock, Key, PolicyRules, Restored, Timestamp};
+use semel::domain::{Clock, PolicyRules};
 use semel::policies::Policies;
 use semel::quotas::Quotas;
 use semel::server::{Limits, Listeners, Security, Server};
 use semel::storage::embedded::{self, EmbeddedStore};
-use semel::storage::{Freshness, Page, Put, Scan, Store, StoreError, Versioned, Write};
+use semel::storage::{Put, Store, StoreError, Write};
 use semel::telemetry::{KeyHash, Telemetry};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::between::{Between, Writes};
 use crate::check::callers::Scene;
 use crate::check::clock::Jumping;
 use crate::check::course::Course;
@@ -30,7 +31,7 @@ use crate::check::history::{Timeline, World, wall};
 use crate::check::met::Met;
 use crate::check::policies::drawn;
 use crate::processes::ALLOWANCE;
-use crate::{CALLERS, manners};
+use crate::{CALLERS, manners, pause};
 
 /// A disk whose writes take long, and do not always say that they are done.
 #[derive(Debug)]
@@ -44,9 +45,9 @@ struct SlowDisk {
 }
 
 #[async_trait]
-impl Store for SlowDisk {
-    async fn get(&self, key: &Key, freshness: Freshness) -> Result<Option<Versioned>, StoreError> {
-        self.store.get(key, freshness).await
+impl Writes for SlowDisk {
+    fn store(&self) -> &dyn Store {
+        &self.store
     }
 
     async fn compare_and_put(&self, write: &Write) -> Result<Put, StoreError> {
@@ -66,22 +67,6 @@ impl Store for SlowDisk {
                 Err(StoreError::OutcomeUnknown("left unsaid by the test".to_owned()))
             }
         }
-    }
-
-    async fn scan(&self, scan: &Scan) -> Result<Page, StoreError> {
-        self.store.scan(scan).await
-    }
-
-    async fn reclaim(&self, now: Timestamp, limit: usize) -> Result<usize, StoreError> {
-        self.store.reclaim(now, limit).await
-    }
-
-    async fn ping(&self) -> Result<(), StoreError> {
-        self.store.ping().await
-    }
-
-    fn restored(&self) -> Option<Restored> {
-        self.store.restored()
     }
 }
 
@@ -117,13 +102,13 @@ pub(crate) fn history(runtime: &Runtime, seed: u64, random: &mut StdRng) -> Resu
     let directory = TempDir::new().unwrap();
     let settings =
         embedded::Settings { free_space_reserve_bytes: 0, ..embedded::Settings::new(directory.path()) };
-    let disk = Arc::new(SlowDisk {
+    let disk = Arc::new(Between(SlowDisk {
         store: EmbeddedStore::open(settings).unwrap(),
         millis: AtomicU32::new(0),
         unsaid: AtomicU32::new(0),
         slow_writes: AtomicU64::new(0),
         unsaid_writes: AtomicU64::new(0),
-    });
+    }));
     let clock = Arc::new(Jumping::default());
     let (_, first) = drawn(random, ALLOWANCE);
     let policies = Arc::new(Policies::new(PolicyRules::new(first.clone(), Vec::new())));
@@ -134,9 +119,6 @@ pub(crate) fn history(runtime: &Runtime, seed: u64, random: &mut StdRng) -> Resu
     let (mut in_force, mut ahead) = (Timeline::new(Arc::new(first)), Timeline::new(0));
     let course = Course::begin(runtime, &scene, seed, CALLERS);
     let mut met = Met::default();
-    let pause = |random: &mut StdRng, most: u64| {
-        std::thread::sleep(Duration::from_millis(random.random_range(most / 4..most)));
-    };
     for _ in 0..random.random_range(4..8) {
         pause(random, 300);
         match random.random_range(0..10) {
@@ -150,11 +132,11 @@ pub(crate) fn history(runtime: &Runtime, seed: u64, random: &mut StdRng) -> Resu
                 met.add("clock_jumps", 1);
             }
             4..6 => {
-                disk.millis.store(random.random_range(5..60), Ordering::Relaxed);
+                disk.0.millis.store(random.random_range(5..60), Ordering::Relaxed);
                 pause(random, 300);
-                disk.millis.store(0, Ordering::Relaxed);
+                disk.0.millis.store(0, Ordering::Relaxed);
             }
-            6..8 => disk.unsaid.store(random.random_range(1..12), Ordering::Relaxed),
+            6..8 => disk.0.unsaid.store(random.random_range(1..12), Ordering::Relaxed),
             8 => {
                 let (_, next) = drawn(random, ALLOWANCE);
                 let from = wall();
@@ -174,8 +156,8 @@ pub(crate) fn history(runtime: &Runtime, seed: u64, random: &mut StdRng) -> Resu
         }
     }
     pause(random, 300);
-    met.add("slow_writes", disk.slow_writes.load(Ordering::Relaxed));
-    met.add("unsaid_writes", disk.unsaid_writes.load(Ordering::Relaxed));
+    met.add("slow_writes", disk.0.slow_writes.load(Ordering::Relaxed));
+    met.add("unsaid_writes", disk.0.unsaid_writes.load(Ordering::Relaxed));
     let world = World { policies: in_force, clocks: vec![ahead], is_shared: false };
     let met_by_callers = course.end(runtime, &world)?;
     drop(server);

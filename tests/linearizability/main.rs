@@ -3,9 +3,12 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the verdict")]
 
+#[path = "../support/between.rs"]
+mod between;
 mod check;
+#[path = "../support/fixtures.rs"]
+mod fixtures;
 mod in_process;
-mod nemeses;
 mod processes;
 #[path = "../support/program.rs"]
 mod program;
@@ -14,17 +17,30 @@ mod support;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use check::callers::Manners;
 use check::met::Met;
 use check::progress::Progress;
-use rand::SeedableRng as _;
 use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
 use tokio::runtime::Runtime;
 
 /// Histories that run at once: most of the time of each is waiting.
 const AT_ONCE: usize = 4;
 const CALLERS: u32 = 6;
+/// What is counted beside what calls came to.
+const NAMES: [&str; 9] = [
+    "histories",
+    "kills",
+    "stops",
+    "pauses",
+    "policy_reloads",
+    "lost_answers",
+    "clock_jumps",
+    "slow_writes",
+    "unsaid_writes",
+];
 
 fn manners() -> Manners {
     Manners {
@@ -38,6 +54,11 @@ fn manners() -> Manners {
         impatience: 15,
         pause: 20,
     }
+}
+
+/// Lets some time pass, of so many milliseconds at most.
+fn pause(random: &mut StdRng, most: u64) {
+    std::thread::sleep(Duration::from_millis(random.random_range(most / 4..most)));
 }
 
 /// The history of a seed: every third is of servers in this process, whose clocks jump.
@@ -60,7 +81,7 @@ fn every_history_is_linearizable() {
     let first = support::size("SEMEL_LINEARIZABLE_FIRST_SEED", 0);
     let last = first + support::size("SEMEL_LINEARIZABLE", 50);
     let runtime = Runtime::new().unwrap();
-    let names: Vec<_> = Met::NAMES.into_iter().chain(nemeses::NAMES).collect();
+    let names: Vec<_> = Met::NAMES.into_iter().chain(NAMES).collect();
     let progress = Progress::of("SEMEL_LINEARIZABLE_PROGRESS", names.clone());
     let next = AtomicU64::new(first);
     let sum = Mutex::new((Met::default(), Vec::new()));

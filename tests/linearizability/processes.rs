@@ -17,7 +17,7 @@ use crate::check::history::{Timeline, World, wall};
 use crate::check::met::Met;
 use crate::check::policies::{drawn, put_in_force};
 use crate::program::Program;
-use crate::{CALLERS, manners};
+use crate::{CALLERS, manners, pause};
 
 /// How far clocks may differ here: there is one, and leases are short.
 pub(crate) const ALLOWANCE: Duration = Duration::from_millis(30);
@@ -43,9 +43,6 @@ pub(crate) fn history(runtime: &Runtime, seed: u64, random: &mut StdRng) -> Resu
     let mut policies = Timeline::new(Arc::new(first));
     let course = Course::begin(runtime, &scene, seed, CALLERS);
     let mut met = Met::default();
-    let pause = |random: &mut StdRng, most: u64| {
-        std::thread::sleep(Duration::from_millis(random.random_range(most / 4..most)));
-    };
     for _ in 0..random.random_range(3..6) {
         pause(random, 400);
         match random.random_range(0..10) {

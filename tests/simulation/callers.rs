@@ -6,7 +6,7 @@ use std::time::Duration;
 use semel::coordinator::CallError;
 use semel::domain::{
     Abort, AttemptId, Begin, BeginAnswer, CheckpointName, Complete, Detail, Disposition, Fence, Fingerprint,
-    Forget, Note, OperationResult, Outcome, PositiveDuration, Renew, Resolution, Resolve, SaveCheckpoint,
+    Forget, Note, PositiveDuration, Renew, Resolution, Resolve, SaveCheckpoint,
 };
 use tokio::time::sleep;
 use uuid::Uuid;
@@ -19,17 +19,6 @@ use crate::store::on_a_clock;
 
 fn attempt_id(number: u64) -> AttemptId {
     AttemptId::from_uuid(Uuid::from_u128(u128::from(number)))
-}
-
-fn result(payload: String) -> Arc<OperationResult> {
-    Arc::new(OperationResult {
-        outcome: Outcome::Success,
-        code: 0,
-        content_type: String::new(),
-        headers: Vec::new(),
-        payload: payload.into(),
-        payload_omitted: false,
-    })
 }
 
 /// Sends a call until there is an answer that no further try can better, and whether there was one.
@@ -99,7 +88,7 @@ impl Operation {
             Act::Complete { version, retention } => Call::Complete(Complete {
                 fence,
                 attempt_id,
-                result: result(format!(
+                result: fixtures::result(&format!(
                     "{}/{}/{}/{version}",
                     self.key,
                     self.request.unwrap_or(0),
@@ -124,9 +113,10 @@ impl Operator {
         let note = Note::new(format!("operator {}", self.number)).unwrap();
         let resolve = |resolution| Call::Resolve(Resolve { fence, resolution, note, force });
         let call = match self.act {
-            Settle::Done => {
-                resolve(Resolution::Result(result(format!("{}/operator/{}", self.key, self.number))))
-            }
+            Settle::Done => resolve(Resolution::Result(fixtures::result(&format!(
+                "{}/operator/{}",
+                self.key, self.number
+            )))),
             Settle::Release => resolve(Resolution::Release),
             Settle::Forget => Call::Forget(Forget { fence, force }),
         };

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use semel::domain::{
-    Abort, AttemptId, Begin, CheckpointName, Complete, Detail, Disposition, Fence, Forget, Labels, Note,
-    OperationResult, Outcome, PositiveDuration, Renew, Resolution, Resolve, SaveCheckpoint, Traceparent,
+    Abort, AttemptId, Begin, CheckpointName, Complete, Detail, Disposition, Fence, Forget, Note,
+    OperationResult, PositiveDuration, Renew, Resolution, Resolve, SaveCheckpoint, Traceparent,
 };
 use semel::proto;
 use semel::proto::idempotency_service_client::IdempotencyServiceClient;
@@ -18,10 +18,10 @@ use semel::proto::operator_service_client::OperatorServiceClient;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{ConnectError, Request, Status};
 use tonic_types::StatusExt as _;
-use uuid::Uuid;
 
 use super::calls::{Answer, Call, trace_of};
 use super::history::Recorder;
+use crate::fixtures::{begin, result};
 
 const MILLI: Duration = Duration::from_millis(1);
 
@@ -141,17 +141,12 @@ impl Caller {
 
     async fn attempt(&mut self, key: &str) {
         let number = self.scene.attempts.fetch_add(1, Ordering::Relaxed);
-        let attempt_id = AttemptId::from_uuid(Uuid::from_u128(number.into()));
-        let begin = Call::Begin(Begin {
-            attempt_id,
-            fingerprint: None,
+        let begin = Begin {
             lease: Some(self.lease()),
-            retention: None,
-            first_sent: None,
-            labels: Labels::default(),
             traceparent: Traceparent::parse(&trace_of(number)),
-            may_open: true,
-        });
+            ..begin(number.into())
+        };
+        let (attempt_id, begin) = (begin.attempt_id, Call::Begin(begin));
         if let Some(Answer::Started { fence, .. }) = self.insist(key, &begin).await {
             let fence = Fence::new(fence).expect("a server's fence is one");
             self.own(key, (fence, attempt_id, number), &begin).await;
@@ -182,7 +177,7 @@ impl Caller {
                 58..82 => Call::Complete(Complete {
                     fence,
                     attempt_id,
-                    result: result(format!("result of {number}")),
+                    result: result(&format!("result of {number}")),
                     retention: PositiveDuration::new(Duration::from_millis(self.scene.manners.retention))
                         .ok(),
                 }),
@@ -211,7 +206,7 @@ impl Caller {
             0 => Call::Forget(Forget { fence, force }),
             1 => {
                 let number = self.scene.attempts.fetch_add(1, Ordering::Relaxed);
-                let resolution = Resolution::Result(result(format!("result by operator {number}")));
+                let resolution = Resolution::Result(result(&format!("result by operator {number}")));
                 Call::Resolve(Resolve { fence, resolution, note: Note::default(), force })
             }
             _ => {
@@ -260,17 +255,6 @@ impl Caller {
         under_way.heard(answer.clone());
         Some(answer)
     }
-}
-
-fn result(payload: String) -> Arc<OperationResult> {
-    Arc::new(OperationResult {
-        outcome: Outcome::Success,
-        code: 0,
-        content_type: String::new(),
-        headers: Vec::new(),
-        payload: payload.into(),
-        payload_omitted: false,
-    })
 }
 
 /// Whether nobody listened where the server is.

@@ -4,15 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use semel::domain::{
-    Abort, AttemptId, Begin, CheckpointName, Complete, Detail, Disposition, Fence, Forget, Labels,
-    OnLostLease, OperationResult, Outcome, Policy, PositiveDuration, Record, Renew, SaveCheckpoint,
-    Timestamp, Traceparent,
+    Abort, AttemptId, Begin, CheckpointName, Complete, Detail, Disposition, Fence, Forget, OnLostLease,
+    Policy, PositiveDuration, Record, Renew, SaveCheckpoint, Timestamp, Traceparent,
 };
 use uuid::Uuid;
 
 use super::calls::{Answer, Call, trace_of};
 use super::checking::check;
 use super::history::{Heard, Noted, Timeline, World};
+use crate::fixtures;
 
 const START: u64 = 1_800_000_000_000_000;
 const MILLI: u64 = 1_000;
@@ -134,16 +134,8 @@ fn lease() -> Option<PositiveDuration> {
 }
 
 fn begin(attempt: u64) -> Call {
-    Call::Begin(Begin {
-        attempt_id: id(attempt),
-        fingerprint: None,
-        lease: lease(),
-        retention: None,
-        first_sent: None,
-        labels: Labels::default(),
-        traceparent: Traceparent::parse(&trace_of(attempt)),
-        may_open: true,
-    })
+    let traceparent = Traceparent::parse(&trace_of(attempt));
+    Call::Begin(Begin { lease: lease(), traceparent, ..fixtures::begin(attempt.into()) })
 }
 
 impl Started {
@@ -152,14 +144,7 @@ impl Started {
     }
 
     fn complete(self, payload: &str) -> Call {
-        let result = Arc::new(OperationResult {
-            outcome: Outcome::Success,
-            code: 0,
-            content_type: String::new(),
-            headers: Vec::new(),
-            payload: payload.to_owned().into(),
-            payload_omitted: false,
-        });
+        let result = fixtures::result(payload);
         Call::Complete(Complete {
             fence: self.fence(),
             attempt_id: id(self.attempt),
@@ -197,6 +182,17 @@ fn granted(play: &Play, fence: i64, attempt: u32) -> Answer {
 
 fn refused(reason: &str) -> Answer {
     Answer::Refused(reason.to_owned())
+}
+
+/// An Abort that happens, and whose caller is refused, for another attempt began meanwhile.
+fn abort_and_be_refused(play: &mut Play) {
+    let one = play.start(1);
+    let abort = one.abort(Disposition::Release);
+    let place = play.sends(abort.clone());
+    play.wait(MILLI);
+    play.decided(&abort);
+    play.start(2);
+    play.hears(place, refused("FENCE_LOST"));
 }
 
 type Case = (&'static str, fn(&mut Play));
@@ -324,15 +320,7 @@ const IMPOSSIBLE: &[Case] = &[
         play.now -= 5 * MILLI;
         play.hears(place, answer);
     }),
-    ("an Abort that happened, and is refused by the one server that there is", |play| {
-        let one = play.start(1);
-        let abort = one.abort(Disposition::Release);
-        let place = play.sends(abort.clone());
-        play.wait(MILLI);
-        play.decided(&abort);
-        play.start(2);
-        play.hears(place, refused("FENCE_LOST"));
-    }),
+    ("an Abort that happened, and is refused by the one server that there is", abort_and_be_refused),
     ("an owner in its time that one of several servers tells to stop", |play| {
         play.is_shared = true;
         let one = play.start(1);
@@ -418,13 +406,7 @@ const POSSIBLE: &[Case] = &[
     }),
     ("an Abort that happened, and is refused when one of several servers sends it again", |play| {
         play.is_shared = true;
-        let one = play.start(1);
-        let abort = one.abort(Disposition::Release);
-        let place = play.sends(abort.clone());
-        play.wait(MILLI);
-        play.decided(&abort);
-        play.start(2);
-        play.hears(place, refused("FENCE_LOST"));
+        abort_and_be_refused(play);
     }),
     ("a Begin that happened unseen, and is told of who took over when a server sends it again", |play| {
         play.is_shared = true;
