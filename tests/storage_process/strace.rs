@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -36,8 +37,9 @@ fn run(work: Work, injection: Option<&Injection>) -> Run {
     let mut strace = Command::new("strace");
     strace.args(["-f", "-y", "-s", SHOWN, "-e", TRACED, "-e", "signal=none", "-o"]).arg(&log);
     if let Some(injection) = injection {
-        let Injection { calls, error, when } = injection;
-        strace.arg("-e").arg(format!("inject={calls}:error={error}:when={when}"));
+        let Injection { calls, error, when, delay } = injection;
+        let delay = delay.map(|delay| format!(":delay_enter={}", delay.as_micros())).unwrap_or_default();
+        strace.arg("-e").arg(format!("inject={calls}:error={error}{delay}:when={when}"));
     }
     let mut process = Process::start(&data, work, Some(strace));
     process.finish();
@@ -59,6 +61,8 @@ struct Injection {
     error: &'static str,
     /// At which call of each thread.
     when: usize,
+    /// How long the call takes before it gives it.
+    delay: Option<Duration>,
 }
 
 const SYNCS: &str = "fsync,fdatasync";
@@ -332,6 +336,7 @@ fn journal_name(number: u32) -> String {
 /// A rotation syncs the old file, makes the new one, gives it a length and syncs it, and syncs the directory. It is
 /// the first that the engine's worker does, so each of these calls is the one of its thread that is counted here.
 pub(crate) fn no_refused_rotation_is_acknowledged() {
+    const MOST_TRIES: u32 = 100;
     let mut injected = 0;
     for (calls, error, when, refused) in [
         ("fsync", "EIO", 1, journal_name(0)),
@@ -339,9 +344,13 @@ pub(crate) fn no_refused_rotation_is_acknowledged() {
         ("fsync", "EIO", 2, journal_name(1)),
         ("fsync", "EIO", 3, "/engine".to_owned()),
     ] {
-        let injection = Injection { calls, error, when };
+        // Meanwhile a batch comes to wait for the engine's lock.
+        let injection = Injection { calls, error, when, delay: Some(Duration::from_millis(200)) };
         let work = Work { writes: Some(3), ..ROTATING };
-        let run = run(work, Some(&injection));
+        // Whether that batch or the end of the engine comes first is the machine's choice.
+        let mut runs = (0..MOST_TRIES).map(|_| run(work, Some(&injection)));
+        let run = runs.find(|run| refused != "/engine" || came_between(&run.trace));
+        let run = run.expect("a batch meets the file whose name is not synced");
         // The engine shows a batch to readers before the store makes sure of a new file's name: docs/adr/0003.
         let is_shown_early = |early: &str| refused == "/engine" && early.starts_with("SAW");
         let early: Vec<_> = run.told.early.iter().filter(|early| !is_shown_early(early)).collect();
@@ -357,13 +366,23 @@ pub(crate) fn no_refused_rotation_is_acknowledged() {
     support::count("rotation_errors", injected as u64);
 }
 
+/// Whether a batch was written to the new file after the sync of its name was refused, and before the store is opened
+/// again, which copies the file first.
+fn came_between(trace: &Trace) -> bool {
+    let refused = trace.calls.iter().position(|call| call.is_injected() && call.path().ends_with("/engine"));
+    let later = trace.calls.iter().skip(refused.map_or(usize::MAX, |at| at + 1));
+    let is_copy = |name: &str| Path::new(name).extension().is_some_and(|extension| extension == "copy");
+    let mut until_copied = later.take_while(|call| !call.texts().any(is_copy));
+    until_copied.any(|call| call.is_write() && call.path().ends_with(&journal_name(1)))
+}
+
 /// Directories and names, of a store that is made and opened.
 pub(crate) fn no_refused_name_is_acknowledged() {
     let work = Work::new(4, Some(3));
     let mut injected = 0;
     for (calls, error, times) in [("mkdir", "ENOSPC", 3), ("rename", "EIO", 2)] {
         for when in 1..=times {
-            let injection = Injection { calls, error, when };
+            let injection = Injection { calls, error, when, delay: None };
             let run = run(work, Some(&injection));
             assert_eq!(run.told.early, Vec::<String>::new(), "{injection:?}");
             let here = run.trace.count(Call::is_injected);
@@ -415,7 +434,7 @@ fn inject(calls: &'static str, errors: [&'static str; 2], is_one: fn(&Call) -> b
     let (mut runs, mut failures, mut injected) = (0, 0, 0);
     for when in places {
         for error in errors {
-            let injection = Injection { calls, error, when };
+            let injection = Injection { calls, error, when, delay: None };
             let run = run(work, Some(&injection));
             assert_eq!(run.told.early, Vec::<String>::new(), "{injection:?}");
             runs += 1;
