@@ -415,6 +415,56 @@ fn a_missing_journal_file_is_refused() {
     }
 }
 
+/// Its later batches are in sequence, and nothing in it shows that there was one before them.
+#[test]
+fn a_journal_without_its_beginning_is_refused() {
+    let (directory, bytes) = written();
+    for start in &starts(&bytes)[1..] {
+        let without = &bytes[*start..];
+        if without.is_empty() {
+            continue;
+        }
+        let error = open_with(&directory, without).expect_err("the first batches are gone").to_string();
+        assert!(error.contains("a part of the journal is missing"), "from byte {start}: {error}");
+    }
+    open_with(&directory, &bytes).expect("the whole journal is opened still");
+}
+
+#[test]
+fn a_journal_may_begin_after_what_every_table_holds() {
+    const FLUSHED: u64 = 3;
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let store = open(directory.path()).expect("the store opens");
+    let put_next = |n| drop(put(&store, n, Expected::Absent, Samples::in_progress(n)));
+    let length = || journal_length(directory.path());
+    (0..FLUSHED).for_each(put_next);
+    let parts = [Part::Records, Part::Open, Part::Reclaim];
+    for part in parts {
+        store.flush(part).expect("flushed");
+    }
+    let flushed = length();
+    put_next(FLUSHED);
+    let one_more = length();
+    put_next(FLUSHED + 1);
+    drop(store);
+    let bytes = fs::read(journal(directory.path())).expect("the journal");
+
+    let error = open_with(&directory, &bytes[one_more..]).expect_err("a batch is gone").to_string();
+    assert!(error.contains("a part of the journal is missing"), "{error}");
+    let store = open_with(&directory, &bytes[flushed..]).expect("the tables hold all that came before");
+    for n in 0..FLUSHED + 2 {
+        let found = block_on(store.get(&key("t", n), Freshness::Acknowledged)).expect("the store reads");
+        assert!(found.is_some(), "record {n}");
+    }
+    assert_eq!(store.index_faults(), Ok(0));
+}
+
+/// How far it is written.
+fn journal_length(directory: &Path) -> usize {
+    let bytes = fs::read(journal(directory)).expect("the journal");
+    bytes.iter().rposition(|&byte| byte != 0).map_or(0, |at| at + 1)
+}
+
 #[test]
 fn a_damaged_table_is_an_error_and_never_an_absent_record() {
     const RECORDS: u64 = 3000;

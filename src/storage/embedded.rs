@@ -206,7 +206,7 @@ impl Shared {
                 );
             }
         }
-        Engine::open(&path, settings, id, checked.last).map_err(failed)
+        Engine::open(&path, settings, id, checked.journaled).map_err(failed)
     }
 
     /// Closes the engine and opens it from disk. Reads wait meanwhile.

@@ -14,7 +14,7 @@ use fjall::{
     Readable, Snapshot, UserKey, UserValue,
 };
 
-use super::journal_check::{newest_journal, sync_directory};
+use super::journal_check::{Journaled, newest_journal, sync_directory};
 use super::journal_format::{END_BYTES, ITEM_BYTES, START_BYTES};
 use super::mark::{Mark, StoreId};
 use super::settings::Settings;
@@ -75,13 +75,13 @@ impl CommitError {
 }
 
 impl Engine {
-    /// Opens the database in `directory`, or makes a new one. The journal must have been checked; `journaled` is
-    /// the ordinal of its last batch, if it holds any.
+    /// Opens the database in `directory`, or makes a new one. The journal must have been checked; `journaled` are
+    /// its batches, if it holds any.
     pub(super) fn open(
         directory: &Path,
         settings: &Settings,
         id: StoreId,
-        journaled: Option<u64>,
+        journaled: Option<Journaled>,
     ) -> Result<Self, String> {
         // The engine asserts what it expects of its files.
         catch_unwind(AssertUnwindSafe(|| {
@@ -130,16 +130,22 @@ impl Engine {
         })
     }
 
-    /// Finds the ordinal of the next batch, and makes sure that the keyspaces are those of one batch.
+    /// Finds the ordinal of the next batch, and makes sure that the keyspaces are those of one batch, and that no
+    /// batch is missing before the journal's first.
     ///
     /// They are flushed one by one. So a batch that was cut off the journal may be in the tables of some of them:
     /// their marks then differ, and the indexes follow what the records came to.
-    fn continue_after(&self, journaled: Option<u64>) -> Result<(), String> {
+    fn continue_after(&self, journaled: Option<Journaled>) -> Result<(), String> {
+        if let Some(journaled) = journaled {
+            for keyspace in self.keyspaces() {
+                check_tables_reach(keyspace, journaled)?;
+            }
+        }
         let marks = [mark(&self.records)?, mark(&self.open)?, mark(&self.reclaim)?];
         let ordinal = |mark: Option<Mark>| mark.map(|mark| mark.ordinal);
         let newest = marks.into_iter().map(ordinal).max().flatten();
         let oldest = marks.into_iter().map(ordinal).min().flatten();
-        let last = journaled.or(newest);
+        let last = journaled.map(|journaled| journaled.last).or(newest);
         let next = last.map_or(0, |last| last + 1);
         if let Some(newest) = newest
             && (newest > next || oldest.is_none_or(|oldest| oldest + 1 < newest))
@@ -350,10 +356,31 @@ impl Engine {
 
 /// The mark of the last batch that a keyspace holds.
 fn mark(keyspace: &Keyspace) -> Result<Option<Mark>, String> {
-    let bytes = keyspace.get(Mark::KEY).map_err(|error| describe(&error))?;
-    bytes
-        .map(|bytes| Mark::from_bytes(&bytes).ok_or_else(|| "the mark of a batch is malformed".to_owned()))
-        .transpose()
+    keyspace.get(Mark::KEY).map_err(|error| describe(&error))?.as_deref().map(parse_mark).transpose()
+}
+
+fn parse_mark(bytes: &[u8]) -> Result<Mark, String> {
+    Mark::from_bytes(bytes).ok_or_else(|| "the mark of a batch is malformed".to_owned())
+}
+
+/// The engine removes a journal once tables of every keyspace hold its batches. So those before the first of the
+/// journal must be there: where they are not, files or their beginnings are missing.
+fn check_tables_reach(keyspace: &Keyspace, journaled: Journaled) -> Result<(), String> {
+    let Journaled { first, first_seqno, .. } = journaled;
+    // What the engine has read from the journal begins with that sequence number; what is below is in tables.
+    let below = keyspace.tree.get(Mark::KEY, first_seqno).map_err(|error| error.to_string())?;
+    let next = below.as_deref().map(parse_mark).transpose()?.map_or(0, |mark| mark.ordinal + 1);
+    // Asked last: a table that was written meanwhile may have ended what is below.
+    let is_in_tables =
+        || keyspace.tree.get_highest_persisted_seqno().is_some_and(|highest| highest >= first_seqno);
+    if next >= first || is_in_tables() {
+        return Ok(());
+    }
+    Err(format!(
+        "its journal begins with batch {first}, and the tables of {} end before batch {next}: a part of the journal \
+         is missing. Restore the directory from a backup",
+        keyspace.name()
+    ))
 }
 
 /// Writes that become durable and visible together.

@@ -54,10 +54,21 @@ pub(super) struct Checked {
     pub(super) batches: u64,
     /// Bytes in them.
     pub(super) bytes: u64,
-    /// The ordinal of the last of them.
-    pub(super) last: Option<u64>,
+    /// Which they are, if there are any.
+    pub(super) journaled: Option<Journaled>,
     /// What was cut off the end.
     pub(super) cut: Option<Cut>,
+}
+
+/// The batches of a journal, which follow one another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Journaled {
+    /// The ordinal of the first.
+    pub(super) first: u64,
+    /// Its sequence number: what the engine holds below it is in tables.
+    pub(super) first_seqno: u64,
+    /// The ordinal of the last.
+    pub(super) last: u64,
 }
 
 /// The end of the journal that was cut off.
@@ -102,7 +113,11 @@ pub(super) fn check(directory: &Path, store: StoreId, no_room: NoRoom) -> Result
     Ok(Checked {
         batches: inspection.batches,
         bytes: inspection.files.iter().map(|file| file.intact as u64).sum(),
-        last: inspection.last.map(|last| last.ordinal),
+        journaled: inspection.first.zip(inspection.last).map(|(first, last)| Journaled {
+            first: first.ordinal,
+            first_seqno: first.seqno,
+            last: last.ordinal,
+        }),
         cut: inspection.cut,
     })
 }
@@ -112,6 +127,7 @@ struct Inspection {
     store: StoreId,
     files: Vec<InspectedFile>,
     batches: u64,
+    first: Option<Place>,
     last: Option<Place>,
     cut: Option<Cut>,
 }
@@ -124,7 +140,7 @@ struct InspectedFile {
 
 impl Inspection {
     const fn of(store: StoreId) -> Self {
-        Self { store, files: Vec::new(), batches: 0, last: None, cut: None }
+        Self { store, files: Vec::new(), batches: 0, first: None, last: None, cut: None }
     }
 
     /// Goes through the next file.
@@ -142,7 +158,9 @@ impl Inspection {
             match self.next_batch(written, at) {
                 Ok(batch) => {
                     let Batch { end, seqno, mark } = batch;
-                    self.last = Some(Place { seqno, ordinal: mark.ordinal, file, offset: at });
+                    let place = Place { seqno, ordinal: mark.ordinal, file, offset: at };
+                    self.first.get_or_insert(place);
+                    self.last = Some(place);
                     self.batches += 1;
                     self.files[file].intact = end;
                     at = end;
