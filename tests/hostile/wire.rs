@@ -22,6 +22,8 @@ pub(crate) struct Heard {
     pub(crate) goodbye: Option<u32>,
     pub(crate) resets: u64,
     pub(crate) answers: u64,
+    /// The errors before any other answer: only they end a stream by its first headers.
+    pub(crate) refused_at_first: u64,
     /// Pings that were answered.
     pub(crate) pongs: u64,
     /// Settings that were acknowledged.
@@ -103,7 +105,10 @@ async fn listen(reading: OwnedReadHalf, so_far: watch::Sender<Heard>) -> Heard {
             break;
         }
         match (head[3], head[4] & 1) {
-            (1, _) => heard.answers += 1,
+            (1, ends) => {
+                heard.refused_at_first += u64::from(ends == 1 && heard.answers == heard.refused_at_first);
+                heard.answers += 1;
+            }
             (3, _) => heard.resets += 1,
             (4, 1) => heard.acknowledged += 1,
             (6, 1) => heard.pongs += 1,
