@@ -368,7 +368,7 @@ fn parse_mark(bytes: &[u8]) -> Result<Mark, String> {
 fn check_tables_reach(keyspace: &Keyspace, journaled: Journaled) -> Result<(), String> {
     let Journaled { first, first_seqno, .. } = journaled;
     // What the engine has read from the journal begins with that sequence number; what is below is in tables.
-    let below = keyspace.tree.get(Mark::KEY, first_seqno).map_err(|error| error.to_string())?;
+    let below = keyspace.tree.get(Mark::KEY, first_seqno).map_err(|error| describe(&error.into()))?;
     let next = below.as_deref().map(parse_mark).transpose()?.map_or(0, |mark| mark.ordinal + 1);
     // Asked last: a table that was written meanwhile may have ended what is below.
     let is_in_tables =
