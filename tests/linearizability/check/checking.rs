@@ -87,8 +87,8 @@ fn linearizable(calls: &[Noted], events: &[(u64, usize, bool)], world: &World) -
     for heard in answers.values() {
         moments.learn(&heard.answer);
     }
-    let answered = answers.keys().fold(0, |answered, of| answered | (1 << of));
-    let search = Search::new(moments, world.is_shared, answered, STEPS);
+    let answered = answers.iter().map(|(of, heard)| (*of, heard.at));
+    let search = Search::new(moments, world.clone(), answered, STEPS);
     let end = answers.values().map(|heard| heard.at).max().unwrap_or(0);
     let guesses = guesses(calls);
     let guess = |of: usize| (guesses[of], of);
@@ -107,7 +107,8 @@ fn linearizable(calls: &[Noted], events: &[(u64, usize, bool)], world: &World) -
             let policies: Vec<_> = world.policies.during(noted.sent_at, until).cloned().collect();
             let asked = |place, is_first_sending| {
                 let (call, policies) = (noted.call.clone(), policies.clone());
-                Rc::new(Asked { place, call, clock, policies, is_first_sending })
+                let (server, sent_at) = (noted.server, noted.sent_at);
+                Rc::new(Asked { place, call, server, sent_at, clock, policies, is_first_sending })
             };
             if let Some(first) = first {
                 tester.on_invoke(first, asked(first.1, true)).expect(ONCE);
@@ -148,6 +149,26 @@ fn sent_twice(calls: &[Noted]) -> Vec<usize> {
             is_it && noted.heard.as_ref().is_none_or(|heard| heard.place > sent)
         })
     };
+    // Whether another attempt than this began while the call was there, or may have.
+    let is_taken_meanwhile = |own: u64, noted: &Noted, until: u64| {
+        calls.iter().any(|other| {
+            let is_another = matches!(&other.call, Call::Begin(begin) if number(begin.attempt_id) != own);
+            let is_granted = other.heard.as_ref().is_none_or(|heard| {
+                heard.place > noted.sent && matches!(heard.answer, Answer::Started { .. })
+            });
+            is_another && other.sent < until && is_granted
+        })
+    };
+    // Whether somebody was told of this attempt by another fence or number.
+    let is_told_of_otherwise = |own: u64, own_fence: i64, own_number: u32| {
+        calls.iter().filter_map(|noted| Some(&noted.heard.as_ref()?.answer)).any(|answer| match answer {
+            Answer::Record(shown) => shown.by == own && shown.fence != own_fence,
+            Answer::InProgress { by, attempt, .. } | Answer::Unresolved { by, attempt, .. } => {
+                *by == own && *attempt != own_number
+            }
+            _ => false,
+        })
+    };
     let is_one = |noted: &Noted| match (&noted.call, noted.heard.as_ref().map(|heard| &heard.answer)) {
         (Call::Lookup, _) | (_, None) => false,
         (Call::Begin(begin), Some(answer)) => {
@@ -160,6 +181,12 @@ fn sent_twice(calls: &[Noted]) -> Vec<usize> {
                     *by != own && (told.contains(&own) || (*attempt > 1 && is_begun_after(*by, noted.sent)))
                 }
                 Answer::Refused(_) => told.contains(&own),
+                // A copy that comes after a later attempt ended begins the key again.
+                Answer::Started { fence, attempt, .. } => {
+                    let until = noted.heard.as_ref().map_or(0, |heard| heard.place);
+                    is_told_of_otherwise(own, *fence, *attempt)
+                        || (*attempt > 2 && is_taken_meanwhile(own, noted, until))
+                }
                 _ => false,
             }
         }

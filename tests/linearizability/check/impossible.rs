@@ -195,6 +195,20 @@ fn abort_and_be_refused(play: &mut Play) {
     play.hears(place, refused("FENCE_LOST"));
 }
 
+/// A Begin that happens unseen, and once more when the attempt that took over from it has ended.
+fn begin_twice(play: &mut Play) {
+    let place = play.sends(begin(1));
+    play.wait(MILLI);
+    play.decided(&begin(1));
+    play.wait(LEASE + ALLOWANCE + MILLI);
+    let two = play.start(2);
+    play.ask(&two.abort(Disposition::Release));
+    play.wait(MILLI);
+    let told = play.decided(&begin(1));
+    assert!(matches!(told, Answer::Started { attempt: 3, .. }), "{told:?}");
+    play.hears(place, told);
+}
+
 type Case = (&'static str, fn(&mut Play));
 
 const IMPOSSIBLE: &[Case] = &[
@@ -320,7 +334,20 @@ const IMPOSSIBLE: &[Case] = &[
         play.now -= 5 * MILLI;
         play.hears(place, answer);
     }),
+    ("a Begin without an answer that shows before the moment at which it began", |play| {
+        play.sends(begin(1));
+        let looking = play.sends(Call::Lookup);
+        play.now += 50 * MILLI;
+        play.decided(&begin(1));
+        let shown = play.decided(&Call::Lookup);
+        play.now -= 40 * MILLI;
+        play.hears(looking, shown);
+        // It was there still when that moment came.
+        play.wait(80 * MILLI);
+        play.ask(&begin(2));
+    }),
     ("an Abort that happened, and is refused by the one server that there is", abort_and_be_refused),
+    ("a Begin that happens twice on the one server that there is", begin_twice),
     ("an owner in its time that one of several servers tells to stop", |play| {
         play.is_shared = true;
         let one = play.start(1);
@@ -374,6 +401,23 @@ const POSSIBLE: &[Case] = &[
         play.wait(LEASE + ALLOWANCE);
         play.start(4);
     }),
+    ("Begins without an answer, each of which may have begun the key at many moments", |play| {
+        play.sends(begin(1));
+        play.wait(MILLI);
+        play.decided(&begin(1));
+        for attempt in [2, 1, 1, 1, 3] {
+            play.sends(begin(attempt));
+            play.wait(5 * MILLI);
+        }
+        play.ask(&begin(4));
+        play.wait(LEASE + ALLOWANCE);
+        for attempt in 5..35 {
+            let owner = play.start(attempt);
+            play.wait(10 * MILLI);
+            play.ask(&owner.abort(Disposition::Release));
+        }
+        play.ask(&Call::Lookup);
+    }),
     ("an owner who never heard that it is one", |play| {
         play.sends(begin(1));
         play.wait(3 * MILLI);
@@ -417,6 +461,10 @@ const POSSIBLE: &[Case] = &[
         play.start(2);
         let told = play.decided(&begin(1));
         play.hears(place, told);
+    }),
+    ("a Begin that happens again when one of several servers sends it again", |play| {
+        play.is_shared = true;
+        begin_twice(play);
     }),
     ("calls at the same time", |play| {
         let one = play.start(1);

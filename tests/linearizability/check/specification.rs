@@ -14,9 +14,10 @@ use semel::domain::{Fence, Kept, Phase, Policy, Record, Timestamp};
 use stateright::semantics::SequentialSpec;
 
 use super::calls::{Answer, Call};
+use super::history::World;
 use super::rules::Rules;
 
-/// More states than this are not told apart by anything that was heard: such a history is not judged.
+/// More states than this are not told apart by anything that was heard: an order that leads to them is given up.
 const MOST_STATES: usize = 512;
 /// How long another server may replay what was forgotten (`replay_cache_max_age`), and how much later it may decide.
 const CACHED: u64 = 30_000_000 + 5_000_000;
@@ -27,6 +28,8 @@ pub(crate) struct Asked {
     /// Its place among the calls of its key.
     pub(crate) place: usize,
     pub(crate) call: Call,
+    pub(crate) server: usize,
+    pub(crate) sent_at: u64,
     /// What the server's clock may have shown while the call was there.
     pub(crate) clock: (u64, u64),
     pub(crate) policies: Vec<Arc<Policy>>,
@@ -61,11 +64,13 @@ pub(crate) struct Object {
 #[derive(Debug)]
 pub(crate) struct Search {
     moments: Moments,
-    is_shared: bool,
-    /// The calls that were answered.
-    answered: Calls,
+    world: World,
+    /// The calls that were answered, and when.
+    answered: Vec<(Calls, u64)>,
     /// How many steps may be tried until it is not judged.
     steps_left: Cell<u64>,
+    /// Whether some order was given up.
+    is_given_up: Cell<bool>,
     /// What was reached by which calls: what follows was tried from there, and was not possible. The checker itself
     /// remembers nothing, and would try it again after each order of the same calls.
     tried: RefCell<HashMap<Calls, Vec<Vec<State>>>>,
@@ -80,18 +85,30 @@ struct State {
 }
 
 impl Search {
-    pub(crate) fn new(moments: Moments, is_shared: bool, answered: Calls, steps: u64) -> Rc<Self> {
-        let (steps_left, tried) = (Cell::new(steps), RefCell::default());
-        Rc::new(Self { moments, is_shared, answered, steps_left, tried })
+    pub(crate) fn new(
+        moments: Moments,
+        world: World,
+        answered: impl Iterator<Item = (usize, u64)>,
+        steps: u64,
+    ) -> Rc<Self> {
+        let answered = answered.map(|(place, at)| (1 << place, at)).collect();
+        let (steps_left, is_given_up, tried) = (Cell::new(steps), Cell::new(false), RefCell::default());
+        Rc::new(Self { moments, world, answered, steps_left, is_given_up, tried })
     }
 
-    /// Whether it was given up.
+    /// Whether some order was given up: then it is not certain that there is none.
     pub(crate) fn is_given_up(&self) -> bool {
-        self.steps_left.get() == 0
+        self.is_given_up.get()
     }
 
-    fn give_up(&self) {
-        self.steps_left.set(0);
+    fn give_up(&self) -> bool {
+        self.is_given_up.set(true);
+        false
+    }
+
+    /// When the first of the answers was heard that are still to come.
+    fn next_answer(&self, done: Calls) -> Option<u64> {
+        self.answered.iter().filter(|(call, _)| done & call == 0).map(|(_, at)| *at).min()
     }
 
     /// Whether all of these states were reached by the same calls before; what is new is noted.
@@ -114,16 +131,23 @@ impl Object {
     /// Every state that `asked` may lead to, with `answer` where there was one.
     fn step(&mut self, asked: &Asked, answer: Option<&Answer>) -> bool {
         let search = self.search.clone();
-        let Some(left) = search.steps_left.get().checked_sub(1) else { return false };
+        let Some(left) = search.steps_left.get().checked_sub(1) else { return search.give_up() };
         search.steps_left.set(left);
+        // Who changes a key reads the clock before the change, and it was there when the calls to come were answered.
+        let next_answer = search.next_answer(self.done);
+        let last_change = next_answer.map_or(asked.clock.1, |at| {
+            search.world.clock(asked.server, asked.sent_at, at.max(asked.sent_at)).1.min(asked.clock.1)
+        });
         let mut next: Vec<State> = Vec::new();
         for state in &self.states {
             for policy in &asked.policies {
                 for now in self.clocks(state, asked, policy, answer) {
                     let Some(after) = self.after(state, asked, policy, now, answer) else { continue };
+                    let is_change = after.record != state.record;
                     // A call without an answer that changes nothing may as well come later, or not at all.
-                    let is_idle = answer.is_none() && after.record == state.record;
-                    if !is_idle && !next.contains(&after) {
+                    let is_idle = answer.is_none() && !is_change;
+                    let is_too_late = is_change && now.as_micros() > last_change;
+                    if !is_idle && !is_too_late && !next.contains(&after) {
                         next.push(after);
                     }
                 }
@@ -134,12 +158,11 @@ impl Object {
                 self.states.iter().filter(|state| !next.contains(state)).cloned().collect::<Vec<_>>(),
             );
         }
-        if next.is_empty() && answer.is_none() && self.done & search.answered == search.answered {
+        if next.is_empty() && answer.is_none() && next_answer.is_none() {
             next.clone_from(&self.states);
         }
         if next.len() > MOST_STATES {
-            search.give_up();
-            return false;
+            return search.give_up();
         }
         self.states = next;
         self.done |= 1 << asked.place;
@@ -166,7 +189,7 @@ impl Object {
         if !after.rules.allow(&asked.call, &answer, policy, now) {
             return None;
         }
-        if self.search.is_shared && record.is_some() {
+        if self.search.world.is_shared && record.is_some() {
             // Forgotten, or expired by this clock and not yet by another that is behind by more than the allowance.
             after.cached.extend(replay(state.record.as_ref()).map(|(replay, expires_at)| {
                 let until = expires_at.minus(policy.clock_skew_allowance).as_micros();
