@@ -127,7 +127,10 @@ pub(super) fn history(
                 nodes.kill(node, random, &mut met);
             }
             Nemesis::PauseNode => nodes.stand_still(random, &mut met),
-            Nemesis::Part(partition) => nodes.part(partition, random, &mut met),
+            Nemesis::Part(partition) => {
+                let unknown = |server: usize| unknown_outcomes(&servers[server].server);
+                nodes.part(partition, random, &mut met, unknown);
+            }
         }
     }
     pause(random, 200..800);

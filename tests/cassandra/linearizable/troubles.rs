@@ -12,6 +12,8 @@ use crate::check::cuts::Cuts;
 use crate::check::met::Met;
 use crate::cluster::Cluster;
 
+const MOST_TRIES: u32 = 30;
+
 /// What becomes of what is said meanwhile.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Partition {
@@ -48,6 +50,12 @@ impl<'a> Nodes<'a> {
         random.random_range(0..self.addresses.len())
     }
 
+    /// A server, and its way to one of the nodes.
+    fn any_way(&self, random: &mut StdRng) -> (usize, &Cuts) {
+        let server = random.random_range(0..SERVERS);
+        (server, &self.ways[server][self.any(random)])
+    }
+
     /// SIGKILL; a little later it is started again, and that goes on while other things happen.
     pub(super) fn kill(&mut self, node: usize, random: &mut StdRng, met: &mut Met) {
         self.cluster.kill(node);
@@ -65,23 +73,38 @@ impl<'a> Nodes<'a> {
         met.add("node_pauses", 1);
     }
 
-    /// A server and a node do not reach each other for a while.
-    pub(super) fn part(&self, partition: Partition, random: &mut StdRng, met: &mut Met) {
-        let way = &self.ways[random.random_range(0..SERVERS)][self.any(random)];
+    /// A server and a node do not reach each other for a while. `unknown_outcomes` are those of a server's writes.
+    pub(super) fn part(
+        &self,
+        partition: Partition,
+        random: &mut StdRng,
+        met: &mut Met,
+        unknown_outcomes: impl Fn(usize) -> u64,
+    ) {
         match partition {
+            // The driver chooses which node a write goes to, and leaves out one that starts: so some partitions meet none.
             Partition::LosesAnswers => {
-                way.set_mute(true);
-                pause(random, 1_000..2_500);
-                way.cut();
-                way.set_mute(false);
+                let meets_a_write = (0..MOST_TRIES).any(|_| {
+                    let (server, way) = self.any_way(random);
+                    let before = unknown_outcomes(server);
+                    way.set_mute(true);
+                    pause(random, 1_000..2_500);
+                    way.cut();
+                    way.set_mute(false);
+                    pause(random, 200..800);
+                    unknown_outcomes(server) > before
+                });
+                assert!(meets_a_write, "no write met a partition in {MOST_TRIES} of them");
             }
             Partition::LosesAll => {
+                let (_, way) = self.any_way(random);
                 way.set_held(true);
                 pause(random, 1_000..2_500);
                 way.cut();
                 way.set_held(false);
             }
             Partition::DelaysAll => {
+                let (_, way) = self.any_way(random);
                 way.set_held(true);
                 pause(random, 1_000..2_500);
                 way.set_held(false);
