@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use semel::domain::{
     Abort, Begin, BeginAnswer, Checkpoint, Command, Complete, Disposition, Forget, Kept, Lookup, Phase,
-    Policy, Reading, Record, Renew, Resolution, Resolve, SaveCheckpoint, Timestamp, Transition,
-    UnresolvedReason,
+    Policy, PositiveDuration, Reading, Record, Renew, Resolution, Resolve, SaveCheckpoint, Timestamp,
+    Transition, UnresolvedReason,
 };
 use semel::proto;
 use semel::proto::begin_response::Decision;
@@ -349,7 +349,10 @@ impl Answer {
 impl fmt::Display for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Begin(begin) => write!(f, "Begin of attempt {}", number(begin.attempt_id)),
+            Self::Begin(begin) => {
+                let (attempt, lease) = (number(begin.attempt_id), begin.lease.map(PositiveDuration::get));
+                write!(f, "Begin of attempt {attempt} for {lease:?}")
+            }
             Self::Complete(complete) => write!(
                 f,
                 "Complete of attempt {} under {} with {:?}",
@@ -365,7 +368,8 @@ impl fmt::Display for Call {
                 write!(f, "Abort {how} of attempt {} under {}", number(abort.attempt_id), abort.fence.get())
             }
             Self::Renew(renew) => {
-                write!(f, "Renew of attempt {} under {}", number(renew.attempt_id), renew.fence.get())
+                let (attempt, lease) = (number(renew.attempt_id), renew.lease.map(PositiveDuration::get));
+                write!(f, "Renew of attempt {attempt} under {} for {lease:?}", renew.fence.get())
             }
             Self::Save(save) => write!(
                 f,

@@ -28,7 +28,7 @@ pub(crate) fn check(key: &str, calls: &[Noted], world: &World) -> Result<(), Str
         Verdict::NotJudged => {
             let what =
                 format!("the history of key {key} could not be judged: too many ways to put it in order");
-            return Err(told(&what, calls, &events, None));
+            return Err(told(&what, calls, &events, None, world));
         }
         Verdict::No => {}
     }
@@ -42,21 +42,18 @@ pub(crate) fn check(key: &str, calls: &[Noted], world: &World) -> Result<(), Str
             no = middle;
         }
     }
-    Err(told(&format!("the history of key {key} is not linearizable"), calls, &events, Some(yes)))
+    Err(told(&format!("the history of key {key} is not linearizable"), calls, &events, Some(yes), world))
 }
 
 /// Whether it is certain that a history is not linearizable; else what it was.
 pub(crate) fn refuse(key: &str, calls: &[Noted], world: &World) -> Result<(), String> {
     let events = events(calls);
-    match linearizable(calls, &events, world) {
-        Verdict::No => Ok(()),
-        Verdict::Yes => {
-            Err(told(&format!("a corrupted history of key {key} is taken"), calls, &events, None))
-        }
-        Verdict::NotJudged => {
-            Err(told(&format!("a corrupted history of key {key} could not be judged"), calls, &events, None))
-        }
-    }
+    let what = match linearizable(calls, &events, world) {
+        Verdict::No => return Ok(()),
+        Verdict::Yes => "is taken",
+        Verdict::NotJudged => "could not be judged",
+    };
+    Err(told(&format!("a corrupted history of key {key} {what}"), calls, &events, None, world))
 }
 
 enum Verdict {
@@ -257,8 +254,15 @@ fn guesses(calls: &[Noted]) -> Vec<u64> {
     guesses
 }
 
-/// A history for people: its calls and answers in order, with a mark after the longest part of it that is possible.
-fn told(what: &str, calls: &[Noted], events: &[(u64, usize, bool)], possible: Option<usize>) -> String {
+/// A history for people: its calls and answers in order, with a mark after the longest part of it that is possible, and
+/// what it depends on.
+fn told(
+    what: &str,
+    calls: &[Noted],
+    events: &[(u64, usize, bool)],
+    possible: Option<usize>,
+    world: &World,
+) -> String {
     let start = calls.iter().map(|noted| noted.sent_at).min().unwrap_or(0);
     let mut text = format!("{what}. Times are in milliseconds from {start} us:\n");
     for (n, (_, of, is_call)) in events.iter().enumerate() {
@@ -275,5 +279,6 @@ fn told(what: &str, calls: &[Noted], events: &[(u64, usize, bool)], possible: Op
         let (caller, server) = (noted.caller, noted.server);
         writeln!(text, "{millis:9.3} #{of:<3} caller {caller} server {server}: {line}").expect("a text");
     }
+    writeln!(text, "Values, each in force from some moment between two: {world:?}").expect("a text");
     text
 }
