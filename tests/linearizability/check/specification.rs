@@ -135,9 +135,8 @@ impl Object {
         search.steps_left.set(left);
         // Who changes a key reads the clock before the change, and it was there when the calls to come were answered.
         let next_answer = search.next_answer(self.done);
-        let last_change = next_answer.map_or(asked.clock.1, |at| {
-            search.world.clock(asked.server, asked.sent_at, at.max(asked.sent_at)).1.min(asked.clock.1)
-        });
+        let last_change =
+            next_answer.map_or(asked.clock.1, |at| search.world.clock(asked.server, asked.sent_at, at).1);
         let mut next: Vec<State> = Vec::new();
         for state in &self.states {
             for policy in &asked.policies {
