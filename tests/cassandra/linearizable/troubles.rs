@@ -96,17 +96,13 @@ impl<'a> Nodes<'a> {
                 });
                 assert!(meets_a_write, "no write met a partition in {MOST_TRIES} of them");
             }
-            Partition::LosesAll => {
+            Partition::LosesAll | Partition::DelaysAll => {
                 let (_, way) = self.any_way(random);
                 way.set_held(true);
                 pause(random, 1_000..2_500);
-                way.cut();
-                way.set_held(false);
-            }
-            Partition::DelaysAll => {
-                let (_, way) = self.any_way(random);
-                way.set_held(true);
-                pause(random, 1_000..2_500);
+                if matches!(partition, Partition::LosesAll) {
+                    way.cut();
+                }
                 way.set_held(false);
             }
         }
