@@ -78,17 +78,15 @@ func (c *Client) send(ctx context.Context, how sending, request, response proto.
 }
 
 func (c *Client) resend(ctx context.Context, how sending, request, response proto.Message) (sent, error) {
-	deadline := time.Now().Add(how.within + how.wait)
-	var result sent
+	result := sent{at: time.Now()}
+	deadline := result.at.Add(how.within + how.wait)
 	nothingWritten := true
 	for {
 		if c.gone.Load() {
 			return result, refused("CLIENT_CLOSED", "the client was closed meanwhile")
 		}
-		left := time.Until(deadline)
-		result.at = time.Now()
 		result.sends++
-		err := c.sendOnce(ctx, min(how.once+how.wait, left), how.method, request, response)
+		err := c.sendOnce(ctx, min(how.once+how.wait, deadline.Sub(result.at)), how.method, request, response)
 		if err == nil {
 			result.last = answer{}
 			return result, nil
@@ -98,21 +96,36 @@ func (c *Client) resend(ctx context.Context, how sending, request, response prot
 		}
 		result.last = readStatus(err)
 		nothingWritten = nothingWritten && result.last.reason == "STORE_UNAVAILABLE"
-		pause := drawn(result.last, result.sends)
-		if !how.goesOn(result.last) || pause >= time.Until(deadline) {
-			typed := mapped(how.method, err)
-			if unavailable, ok := typed.(*StoreUnavailableError); ok {
-				unavailable.MayHaveTakenEffect = !nothingWritten
-			}
-			return result, typed
+		next, cancelled := c.pause(ctx, how, result, deadline)
+		if cancelled != nil {
+			return result, cancelled
 		}
-		if result.last.code == codes.Unauthenticated {
-			c.access.forget()
+		if next.Before(deadline) {
+			result.at = next
+			continue
 		}
-		if err := rest(ctx, pause); err != nil {
-			return result, err
+		typed := mapped(how.method, err)
+		if unavailable, ok := typed.(*StoreUnavailableError); ok {
+			unavailable.MayHaveTakenEffect = !nothingWritten
 		}
+		return result, typed
 	}
+}
+
+// pause pauses before a call that came to this is sent again, and says when that is: not before the deadline where it is not. For a
+// pause may last longer than asked, and what has no time left for its answer is not sent. The error is the caller's own cancellation.
+func (c *Client) pause(ctx context.Context, how sending, so sent, deadline time.Time) (time.Time, error) {
+	pause := drawn(so.last, so.sends)
+	if !how.goesOn(so.last) || pause >= time.Until(deadline) {
+		return deadline, nil
+	}
+	if so.last.code == codes.Unauthenticated {
+		c.access.forget()
+	}
+	if err := rest(ctx, pause); err != nil {
+		return deadline, err
+	}
+	return time.Now(), nil
 }
 
 func drawn(got answer, sends int) time.Duration {

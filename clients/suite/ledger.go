@@ -24,6 +24,7 @@ type seen struct {
 	fence                            int64
 	content                          []byte // as sent, a Begin without its wait
 	wait, deadline                   time.Duration
+	unbounded                        bool // no deadline came with it
 	taken                            bool // the client was told that it took effect
 }
 
@@ -39,7 +40,8 @@ type keyed interface {
 
 // note writes down a call, and what is wrong with it in any scenario.
 func (l *ledger) note(method string, body []byte, deadline string) seen {
-	call := seen{method: method, deadline: readDeadline(deadline)}
+	call := seen{method: method}
+	call.deadline, call.unbounded = readDeadline(deadline)
 	message := map[string]keyed{
 		"Begin": &pb.BeginRequest{}, "Complete": &pb.CompleteRequest{}, "Abort": &pb.AbortRequest{}, "Renew": &pb.RenewRequest{},
 		"SaveCheckpoint": &pb.SaveCheckpointRequest{}, "Lookup": &pb.LookupRequest{},
@@ -144,16 +146,13 @@ func unframe(body []byte) ([]byte, error) {
 	return body[header:], nil
 }
 
-// readDeadline reads a grpc-timeout; 0 where there is none.
-func readDeadline(text string) time.Duration {
+// readDeadline reads a grpc-timeout, and says whether there is none.
+func readDeadline(text string) (deadline time.Duration, none bool) {
 	if len(text) < 2 {
-		return 0
+		return 0, true
 	}
 	unit := map[byte]time.Duration{'H': time.Hour, 'M': time.Minute, 'S': time.Second, 'm': time.Millisecond,
 		'u': time.Microsecond, 'n': time.Nanosecond}[text[len(text)-1]]
 	number, err := strconv.ParseInt(text[:len(text)-1], 10, 64)
-	if err != nil {
-		return 0
-	}
-	return time.Duration(number) * unit
+	return time.Duration(number) * unit, err != nil || unit == 0
 }

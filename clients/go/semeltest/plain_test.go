@@ -5,7 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"testing/synctest"
+	"time"
 
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"semel.dev/go"
 	"semel.dev/go/semeltest"
@@ -87,4 +92,58 @@ func TestACancelledContext(t *testing.T) {
 	if calls := fake.Calls(); len(calls) > 0 {
 		t.Errorf("the calls were %v", calls)
 	}
+}
+
+// refusing is a transport without an answer.
+type refusing struct {
+	grpc.ClientConnInterface
+	sends int
+}
+
+func (r *refusing) Invoke(context.Context, string, any, any, ...grpc.CallOption) error {
+	r.sends++
+	return status.Error(codes.Unavailable, "gone")
+}
+
+// lateContext has the pause after the first send last a minute more: whoever sends looks for a cancellation after a send, and waits
+// for one in the pause.
+type lateContext struct {
+	context.Context
+	transport           *refusing
+	lookedAfter, paused bool
+}
+
+func (c *lateContext) Err() error {
+	c.lookedAfter = c.transport.sends > 0
+	return c.Context.Err()
+}
+
+func (c *lateContext) Done() <-chan struct{} {
+	if c.lookedAfter && !c.paused {
+		c.paused = true
+		time.Sleep(time.Minute)
+	}
+	return c.Context.Done()
+}
+
+func TestNothingIsSentAfterAPauseThatTookAllTheTimeThatWasLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		transport := &refusing{}
+		client, err := semel.New(semel.Options{Transport: transport})
+		if err != nil {
+			t.Fatal(err)
+		}
+		late := &lateContext{Context: t.Context(), transport: transport}
+		_, err = client.Lookup(late, &pb.LookupRequest{Key: &pb.Key{Endpoint: "e", IdempotencyKey: "k"}})
+		var unavailable *semel.StoreUnavailableError
+		if !errors.As(err, &unavailable) {
+			t.Errorf("came to %v", err)
+		}
+		if transport.sends != 1 || !late.paused {
+			t.Errorf("sent %d times; paused: %t", transport.sends, late.paused)
+		}
+		if err := client.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 }

@@ -270,3 +270,23 @@ def test_nothing_is_sent_for_a_caller_that_has_gone(fake):
 
     asyncio.run(main())
     assert fake.calls() == []
+
+
+def test_nothing_is_sent_after_a_pause_that_took_all_the_time_that_was_left(fake, monkeypatch):
+    fake.script("e", "k", Decision.unavailable())
+    clock, late = time.monotonic, [0.0]
+
+    async def sleep(_):
+        late[0] += 60
+
+    async def main():
+        async with semel.AsyncClient(transport=fake) as client:
+            with pytest.raises(semel.StoreUnavailableError):
+                await client.begin(pb.BeginRequest(key=pb.Key(endpoint="e", idempotency_key="k")))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(time, "monotonic", lambda: clock() + late[0])
+        patched.setattr(asyncio, "sleep", sleep)
+        asyncio.run(main())
+    assert late == [60]
+    assert [call.method for call in fake.calls()] == ["Begin"]

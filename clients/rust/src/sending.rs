@@ -163,14 +163,13 @@ impl Client {
         Q: Message + Clone + 'static,
         A: Message + Default + 'static,
     {
-        let deadline = Instant::now() + how.within.saturating_add(how.wait);
         let mut sent = Sent { at: Instant::now(), sends: 0, code: Code::Ok };
+        let deadline = sent.at + how.within.saturating_add(how.wait);
         let mut nothing_written = true;
         loop {
             if self.is_gone() {
                 return (sent, Err(refused("CLIENT_CLOSED", "the client was closed meanwhile")));
             }
-            sent.at = Instant::now();
             sent.sends += 1;
             let longest = how.once.saturating_add(how.wait).min(deadline.saturating_duration_since(sent.at));
             let answer = self.send_once(how.method, request, longest, context);
@@ -188,22 +187,42 @@ impl Client {
             let answer = Answer::of(status);
             sent.code = answer.code;
             nothing_written &= answer.reason == "STORE_UNAVAILABLE";
-            let (shortest, longest) = pauses(answer.pause, sent.sends);
-            let pause = rand::rng().random_range(shortest..=longest);
-            if !how.goes_on(&answer) || Instant::now() + pause >= deadline {
-                let mut error = answer.into_error(how.method);
-                if let ErrorKind::StoreUnavailable { may_have_taken_effect } = error.kind_mut() {
-                    *may_have_taken_effect = !nothing_written;
+            match self.pause(&how, &answer, sent.sends, deadline, cancel).await {
+                Err(cancelled) => return (sent, Err(cancelled)),
+                Ok(Some(next)) => {
+                    sent.at = next;
+                    continue;
                 }
-                return (sent, Err(error));
+                Ok(None) => {}
             }
-            if answer.code == Code::Unauthenticated {
-                self.connections_ref().forget_token();
+            let mut error = answer.into_error(how.method);
+            if let ErrorKind::StoreUnavailable { may_have_taken_effect } = error.kind_mut() {
+                *may_have_taken_effect = !nothing_written;
             }
-            if unless_cancelled(cancel, sleep(pause)).await.is_none() {
-                return (sent, Err(cancelled()));
-            }
+            return (sent, Err(error));
         }
+    }
+
+    /// Pauses before a call that came to this is sent again, and says when that is; `None` where it is not.
+    async fn pause(
+        &self,
+        how: &Sending,
+        answer: &Answer,
+        sends: u32,
+        deadline: Instant,
+        cancel: Option<&CancellationToken>,
+    ) -> Result<Option<Instant>, Error> {
+        let (shortest, longest) = pauses(answer.pause, sends);
+        let pause = rand::rng().random_range(shortest..=longest);
+        if !how.goes_on(answer) || Instant::now() + pause >= deadline {
+            return Ok(None);
+        }
+        if answer.code == Code::Unauthenticated {
+            self.connections_ref().forget_token();
+        }
+        unless_cancelled(cancel, sleep(pause)).await.ok_or_else(cancelled)?;
+        // It may have lasted longer than asked, and what has no time left for its answer is not sent.
+        Ok(Some(Instant::now()).filter(|next| *next < deadline))
     }
 
     async fn send_once<Q, A>(

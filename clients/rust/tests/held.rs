@@ -170,3 +170,16 @@ async fn who_fails_fast_sends_again_what_got_no_answer_and_an_owners_word() {
     let patient = gate.client(&fake, ClientOptions::new());
     patient.begin(request()).await.expect("it is sent again");
 }
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_sent_after_a_pause_that_took_all_the_time_that_was_left() {
+    let fake = Fake::new();
+    // The first pause is 25 to 50 ms, and the timers of Tokio end at the next whole millisecond.
+    let gate = Gate::default();
+    let client = gate.client(&fake, ClientOptions::new().timeout(Duration::from_millis(26)));
+    for calls in 1..=500 {
+        gate.refuse("Begin", Status::unavailable("gone"));
+        client.begin(request()).await.expect_err("the store is away");
+        assert_eq!(gate.begins.load(Ordering::SeqCst), calls);
+    }
+}

@@ -120,14 +120,14 @@ export class Sender {
   ): Promise<MessageShape<O>> {
     const body = toBinary(method.input, request);
     const waitMs = how.waitMs ?? 0;
-    const deadline = performance.now() + how.withinMs + waitMs;
+    sent.at = performance.now();
+    const deadline = sent.at + how.withinMs + waitMs;
     let nothingWritten = true;
     for (;;) {
       if (this.gone) {
         throw refused('CLIENT_CLOSED', 'the client was closed meanwhile');
       }
       how.signal?.throwIfAborted();
-      sent.at = performance.now();
       sent.sends += 1;
       const token = this.access.bearer();
       try {
@@ -144,16 +144,28 @@ export class Sender {
         how.signal?.throwIfAborted();
         sent.last = readStatus(error);
         nothingWritten &&= sent.last.reason === 'STORE_UNAVAILABLE';
-        const [shortest, longest] = pauses(sent.last, sent.sends);
-        const pause = shortest + Math.random() * (longest - shortest);
-        if (!goesOn(how.purpose ?? 'plain', sent.last) || performance.now() + pause >= deadline) {
+        const next = await this.#pause(how, sent, deadline);
+        if (next === undefined) {
           throw mapped(method.name, sent.last, !nothingWritten, error);
         }
-        if (sent.last.code === 'UNAUTHENTICATED') {
-          this.access.forget();
-        }
-        await rest(pause, how.signal);
+        sent.at = next;
       }
     }
+  }
+
+  /** Pauses before a call that came to this is sent again, and says when that is; undefined where it is not. */
+  async #pause(how: Sending, sent: Sent, deadline: number): Promise<number | undefined> {
+    const [shortest, longest] = pauses(sent.last, sent.sends);
+    const pause = shortest + Math.random() * (longest - shortest);
+    if (!goesOn(how.purpose ?? 'plain', sent.last) || performance.now() + pause >= deadline) {
+      return undefined;
+    }
+    if (sent.last.code === 'UNAUTHENTICATED') {
+      this.access.forget();
+    }
+    await rest(pause, how.signal);
+    // It may have lasted longer than asked, and what has no time left for its answer is not sent.
+    const now = performance.now();
+    return now < deadline ? now : undefined;
   }
 }

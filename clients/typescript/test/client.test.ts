@@ -140,6 +140,24 @@ test('StoreUnavailable says whether anything may have happened', async () => {
   }
 });
 
+test('nothing is sent after a pause that took all the time that was left', async (context) => {
+  const transport = new ScriptedTransport(() => {
+    throw status('UNAVAILABLE');
+  });
+  await using client = clientOf(transport);
+  const now = performance.now.bind(performance);
+  const soon = setImmediate;
+  let late = 0;
+  context.mock.method(performance, 'now', () => now() + late);
+  context.mock.method(globalThis, 'setTimeout', (then: () => void) => {
+    late += 60_000;
+    return soon(then);
+  });
+  await assert.rejects(client.lookup({ key: { endpoint: 'e', idempotencyKey: 'k' } }), StoreUnavailableError);
+  assert.equal(late, 60_000);
+  assert.deepEqual(transport.methods(), ['Lookup']);
+});
+
 test('a lease that is half over is renewed before anything runs', async () => {
   // Granted for a minute, 40 s ago: as if the answer had been that long on its way.
   const late = begun({ case: 'started', value: { fence: 7n, attempt: 1, lease: durationFromMs(60_000), waited: durationFromMs(-40_000) } });

@@ -149,31 +149,42 @@ class Engine:
                     self.telemetry.retries.add(sent.sends - 1, said)
 
     async def _resend(self, method: str, request: Any, sent: Sent, within: float, once: float, purpose: Purpose) -> Any:
-        deadline = time.monotonic() + within
+        sent.at = time.monotonic()
+        deadline = sent.at + within
         nothing_written = True
         while True:
             if self._gone:
                 raise refused("CLIENT_CLOSED", "the client was closed meanwhile")
-            sent.at = time.monotonic()
             sent.sends += 1
             try:
                 answer = await self._send_once(method, request, min(once, deadline - sent.at))
             except Answer as failure:
                 sent.code = failure.code
                 nothing_written = nothing_written and failure.reason == "STORE_UNAVAILABLE"
-                pause = random.uniform(*pauses(failure, sent.sends))
-                left = deadline - time.monotonic()
-                if not goes_on(purpose, failure) or pause >= left:
-                    error = mapped(method, failure)
-                    if isinstance(error, StoreUnavailableError):
-                        error.may_have_taken_effect = not nothing_written
-                    raise error from None
-                if failure.code == "UNAUTHENTICATED":
-                    self._token.forget()
+                error = failure.with_traceback(None)  # which would keep this frame
             else:
                 sent.code = "OK"
                 return answer
-            await asyncio.sleep(pause)
+            # Outside of the handler: a cancellation in the pause has no such context.
+            again = await self._pause(purpose, error, sent.sends, deadline)
+            if again is None:
+                typed = mapped(method, error)
+                if isinstance(typed, StoreUnavailableError):
+                    typed.may_have_taken_effect = not nothing_written
+                raise typed
+            sent.at = again
+
+    async def _pause(self, purpose: Purpose, failure: Answer, sends: int, deadline: float) -> float | None:
+        """Pause before a call that came to this is sent again, and say when that is; None where it is not."""
+        pause = random.uniform(*pauses(failure, sends))
+        if not goes_on(purpose, failure) or pause >= deadline - time.monotonic():
+            return None
+        if failure.code == "UNAUTHENTICATED":
+            self._token.forget()
+        await asyncio.sleep(pause)
+        # It may have lasted longer than asked, and what has no time left for its answer is not sent.
+        now = time.monotonic()
+        return now if now < deadline else None
 
     async def _send_once(self, method: str, request: Any, within: float) -> Any:
         if self._transport is None:

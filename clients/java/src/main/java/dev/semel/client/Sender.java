@@ -141,7 +141,8 @@ final class Sender {
       this.how = how;
       this.sent = sent;
       this.call = call;
-      this.deadline = System.nanoTime() + how.within.plus(how.held).toNanos();
+      sent.at = System.nanoTime();
+      this.deadline = sent.at + how.within.plus(how.held).toNanos();
     }
 
     void cancel(Throwable reason) {
@@ -165,7 +166,6 @@ final class Sender {
       if (token != null) {
         headers.put(AUTHORIZATION, "Bearer " + token);
       }
-      sent.at = System.nanoTime();
       sent.sends++;
       Duration once = Times.shorter(how.once.plus(how.held), Duration.ofNanos(deadline - sent.at));
       sending = transport.unary(method, request, once, headers);
@@ -189,14 +189,29 @@ final class Sender {
       nothingWritten &= last.reason().equals("STORE_UNAVAILABLE");
       Duration pause = Pause.after(last, sent.sends).drawn();
       if (!goesOn(how.purpose, last) || pause.compareTo(Times.until(deadline)) >= 0) {
-        String name = method.getBareMethodName();
-        result.completeExceptionally(last.mapped(name, !nothingWritten, error));
+        end(error);
         return;
       }
       if (last.code() == Status.Code.UNAUTHENTICATED) {
         access.forget();
       }
-      scheduler.schedule(this::send, pause.toNanos(), TimeUnit.NANOSECONDS);
+      scheduler.schedule(() -> sendAgain(error), pause.toNanos(), TimeUnit.NANOSECONDS);
+    }
+
+    /** After the pause, which may have lasted longer: what has no time left is not sent. */
+    private void sendAgain(Throwable error) {
+      long now = System.nanoTime();
+      if (deadline - now > 0) {
+        sent.at = now;
+        send();
+      } else {
+        end(error);
+      }
+    }
+
+    private void end(Throwable error) {
+      result.completeExceptionally(
+          sent.last.mapped(method.getBareMethodName(), !nothingWritten, error));
     }
   }
 }

@@ -2,6 +2,7 @@ package dev.semel.client;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertInstanceOf;
 import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -11,6 +12,7 @@ import dev.semel.client.testing.FakeDecision;
 import dev.semel.client.testing.TestServer;
 import dev.semel.v1.BeginRequest;
 import dev.semel.v1.GetPolicyRequest;
+import dev.semel.v1.IdempotencyServiceGrpc;
 import dev.semel.v1.Key;
 import dev.semel.v1.ListRecordsRequest;
 import dev.semel.v1.LookupRequest;
@@ -18,6 +20,7 @@ import dev.semel.v1.LookupResponse;
 import dev.semel.v1.Record;
 import dev.semel.v1.State;
 import io.grpc.Metadata;
+import io.opentelemetry.context.Context;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -26,7 +29,11 @@ import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CancellationException;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CompletionException;
 import java.util.concurrent.ExecutionException;
+import java.util.concurrent.ScheduledFuture;
+import java.util.concurrent.ScheduledThreadPoolExecutor;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -74,6 +81,49 @@ class ClientTest {
       assertSame(own, thrown);
     }
     assertEquals(List.of("Begin", "Abort"), transport.methods());
+  }
+
+  @Test
+  void nothingIsSentAfterAPauseThatTookAllTheTimeThatWasLeft() {
+    Duration within = Duration.ofMillis(300);
+    AtomicInteger pauses = new AtomicInteger();
+    ScheduledThreadPoolExecutor late =
+        new ScheduledThreadPoolExecutor(1) {
+          @Override
+          public ScheduledFuture<?> schedule(Runnable task, long delay, TimeUnit unit) {
+            pauses.incrementAndGet();
+            return super.schedule(
+                task, unit.toNanos(delay) + within.toNanos(), TimeUnit.NANOSECONDS);
+          }
+        };
+    Support.Scripted transport =
+        new Support.Scripted(
+            sent -> {
+              throw Support.status("UNAVAILABLE", null, null);
+            });
+    Access access = new Access(ClientOptions.builder().build());
+    Sender sender = new Sender(transport, access, new Telemetry(), late);
+    int calls = 0;
+    while (pauses.get() == 0) { // a machine that stands still for all of the time asks for none
+      Sender.Sending how =
+          new Sender.Sending(
+              within,
+              within,
+              Duration.ZERO,
+              Sender.Purpose.PLAIN,
+              new Sender.Cancelling(),
+              Context.current());
+      CompletableFuture<LookupResponse> answer =
+          sender.send(
+              IdempotencyServiceGrpc.getLookupMethod(),
+              LookupRequest.getDefaultInstance(),
+              how,
+              new Sender.Sent());
+      CompletionException thrown = assertThrows(CompletionException.class, answer::join);
+      assertInstanceOf(SemelException.StoreUnavailable.class, thrown.getCause());
+      assertEquals(++calls, transport.sent.size());
+    }
+    late.shutdown();
   }
 
   @Test
