@@ -147,7 +147,7 @@ fn people_can_read_the_lines_and_switch_them_off() {
     let (server, _directory) = serve(&[]);
     begin(&server, &[]);
     server.log.wait_for("INFO semel::decision: Begin: started semel.tenant=\"default\"", 1);
-    assert!(server.log.text().contains(&format!("semel.key_hash=\"{}\"", key_hash())));
+    server.log.wait_for(&format!("semel.key_hash=\"{}\"", key_hash()), 1);
     assert!(server.stop().success());
     for settings in
         [("SEMEL_TELEMETRY_DECISION_LOG", "false"), ("SEMEL_LOG_LEVEL", "info,semel::decision=warn")]

@@ -113,7 +113,7 @@ async fn a_backup_under_load_has_all_that_was_acknowledged_before_it() {
     assert!(errors(&again).contains("there is a store in"), "{}", errors(&again));
 
     let program = Program::start(place.path(), &[]);
-    assert!(program.log.text().contains("this store was restored from a backup"), "{}", program.log.text());
+    program.log.wait_for("this store was restored from a backup", 1);
     let mut calls = client(&program).await;
     for Acknowledged { number, fence } in &before {
         match decision(calls.begin(retry(*number)).await.expect("an answer")) {

@@ -55,7 +55,7 @@ fn files_are_followed_while_the_server_serves() {
         server.log.wait_for(refused, 1);
     }
     assert_eq!((begin("client.token", "ca.pem"), begin("jwt.token", "ca.pem")), (Some(0), Some(0)));
-    assert!(server.log.text().contains("credentials.toml:1: token 1 has no sha256"), "{}", server.log.text());
+    server.log.wait_for("credentials.toml:1: token 1 has no sha256", 1);
 
     // Repaired, and changed.
     files.write("credentials.toml", &credentials);
