@@ -112,8 +112,8 @@ func (c *Client) resend(ctx context.Context, how sending, request, response prot
 	}
 }
 
-// pause pauses before a call that came to this is sent again, and says when that is: not before the deadline where it is not. For a
-// pause may last longer than asked, and what has no time left for its answer is not sent. The error is the caller's own cancellation.
+// pause pauses before a call is sent again, and gives the moment of that send; one that is not before the deadline means that there is
+// none. A pause may last longer than asked, and what has no time left for its answer is not sent. The error is the caller's own cancellation.
 func (c *Client) pause(ctx context.Context, how sending, so sent, deadline time.Time) (time.Time, error) {
 	pause := drawn(so.last, so.sends)
 	if !how.goesOn(so.last) || pause >= time.Until(deadline) {
