@@ -147,9 +147,7 @@ impl Inspection {
     fn add(&mut self, path: &Path, bytes: &[u8]) -> Result<(), JournalError> {
         let file = self.files.len();
         self.files.push(InspectedFile { path: path.to_path_buf(), intact: 0 });
-        // Where the padding begins. A batch ends in a byte that is not zero, so none reaches into it.
-        let written = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |at| at + 1);
-        let written = &bytes[..written];
+        let written = without_padding(bytes);
         let mut at = 0;
         while at < written.len() {
             if let Some(cut) = &self.cut {
@@ -199,6 +197,18 @@ impl Inspection {
         let what = format!("its sequence number {found} is out of line with {next} of the batch after it");
         JournalError::Damaged { path, offset, what }
     }
+}
+
+/// What was written to a file. A batch ends in a byte that is not zero, so none reaches into the padding.
+fn without_padding(bytes: &[u8]) -> &[u8] {
+    /// Compared as one: a file is made with 64 MiB of padding, which is most of what is read at a start.
+    const PADDING: [u8; 4096] = [0; 4096];
+    let mut written = bytes;
+    while let Some(before) = written.strip_suffix(&PADDING) {
+        written = before;
+    }
+    let end = written.iter().rposition(|&byte| byte != 0).map_or(0, |at| at + 1);
+    &written[..end]
 }
 
 /// How much room the newest two journal files take, holes not counted. The last batch is in one of them.

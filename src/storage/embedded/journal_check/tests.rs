@@ -313,3 +313,17 @@ fn the_files_are_left_fit_to_be_opened() {
     assert!(!directory.path().join("12.copy").exists());
     assert_eq!(check(directory.path(), STORE, NoRoom::Fail).expect("it opens again").cut, None);
 }
+
+/// Around the lengths that are compared as one.
+#[test]
+fn padding_of_any_length_is_left_out_and_nothing_else() {
+    for written in [0, 1, 4095, 4096, 4097, 8192, 9000] {
+        for padding in [0, 1, 4095, 4096, 4097, 8191, 8192, 20_000] {
+            let mut bytes = vec![0; written + padding];
+            if let Some(last) = written.checked_sub(1) {
+                bytes[last] = 1;
+            }
+            assert_eq!(without_padding(&bytes).len(), written, "{padding} bytes of padding");
+        }
+    }
+}
