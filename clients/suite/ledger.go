@@ -11,6 +11,9 @@ import (
 	pb "semel.dev/go/semelv1"
 )
 
+// noDeadline stands for a deadline that did not come.
+const noDeadline time.Duration = -1
+
 // What a proxy saw.
 type ledger struct {
 	calls    []seen
@@ -24,7 +27,6 @@ type seen struct {
 	fence                            int64
 	content                          []byte // as sent, a Begin without its wait
 	wait, deadline                   time.Duration
-	unbounded                        bool // no deadline came with it
 	taken                            bool // the client was told that it took effect
 }
 
@@ -40,8 +42,7 @@ type keyed interface {
 
 // note writes down a call, and what is wrong with it in any scenario.
 func (l *ledger) note(method string, body []byte, deadline string) seen {
-	call := seen{method: method}
-	call.deadline, call.unbounded = readDeadline(deadline)
+	call := seen{method: method, deadline: readDeadline(deadline)}
 	message := map[string]keyed{
 		"Begin": &pb.BeginRequest{}, "Complete": &pb.CompleteRequest{}, "Abort": &pb.AbortRequest{}, "Renew": &pb.RenewRequest{},
 		"SaveCheckpoint": &pb.SaveCheckpointRequest{}, "Lookup": &pb.LookupRequest{},
@@ -146,13 +147,16 @@ func unframe(body []byte) ([]byte, error) {
 	return body[header:], nil
 }
 
-// readDeadline reads a grpc-timeout, and says whether there is none.
-func readDeadline(text string) (deadline time.Duration, none bool) {
+// readDeadline reads a grpc-timeout; noDeadline where there is none.
+func readDeadline(text string) time.Duration {
 	if len(text) < 2 {
-		return 0, true
+		return noDeadline
 	}
 	unit := map[byte]time.Duration{'H': time.Hour, 'M': time.Minute, 'S': time.Second, 'm': time.Millisecond,
 		'u': time.Microsecond, 'n': time.Nanosecond}[text[len(text)-1]]
 	number, err := strconv.ParseInt(text[:len(text)-1], 10, 64)
-	return time.Duration(number) * unit, err != nil || unit == 0
+	if err != nil || unit == 0 {
+		return noDeadline
+	}
+	return time.Duration(number) * unit
 }
