@@ -1,4 +1,4 @@
-//! Keys that are held while their work is no closure, and calls that fail fast.
+//! Keys that are held while their work is no closure, and what calls are sent again.
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicU32, Ordering};
